@@ -1,0 +1,1 @@
+"""A local Google Cloud: what the functions need of it, on one machine."""

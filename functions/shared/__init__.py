@@ -1,0 +1,1 @@
+"""What every function carries: the event contract, logs, settings."""
