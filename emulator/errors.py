@@ -1,7 +1,8 @@
 """What a service can refuse, in the words of google.rpc.Code.
 
 The core raises these; `wire.py` alone turns them into gRPC statuses. A raised error means
-that nothing was changed. Source: https://cloud.google.com/apis/design/errors
+that nothing was changed. `SetupError` is the one that is not a service's.
+Source: https://cloud.google.com/apis/design/errors
 """
 
 from collections.abc import Mapping
@@ -91,3 +92,10 @@ class Cancelled(ServiceError):
     """The caller, or a shutdown, ended it."""
 
     code = "CANCELLED"
+
+
+class SetupError(Exception):
+    """Not a service's refusal: something on this machine that its user must put right.
+
+    The message is for the user, whole: what is wrong and what to do next.
+    """
