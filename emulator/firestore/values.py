@@ -56,8 +56,18 @@ class Vector:
 
 
 Value: TypeAlias = (
-    "bool | int | float | Timestamp | str | bytes | Reference | GeoPoint"
-    " | list[Value] | Vector | dict[str, Value] | None"
+    bool
+    | int
+    | float
+    | Timestamp
+    | str
+    | bytes
+    | Reference
+    | GeoPoint
+    | list["Value"]
+    | Vector
+    | dict[str, "Value"]
+    | None
 )
 Fields: TypeAlias = dict[str, Value]
 FieldPath: TypeAlias = tuple[str, ...]
