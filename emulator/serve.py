@@ -1,12 +1,11 @@
 """One emulator alone: `python -m emulator pubsub` and `... firestore`, for any project.
 
 What it prints first is its address, for PUBSUB_EMULATOR_HOST or FIRESTORE_EMULATOR_HOST.
-It serves until it is told to stop.
+It serves until it is cancelled.
 """
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,14 +19,6 @@ VARIABLES: dict[ServiceName, str] = {
     "pubsub": "PUBSUB_EMULATOR_HOST",
     "firestore": "FIRESTORE_EMULATOR_HOST",
 }
-
-
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT, SIGTERM and SIGHUP set, in place of ending the process."""
-    stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    return stop
 
 
 async def _stdin_closed() -> None:
@@ -47,9 +38,8 @@ async def serve(
     as_json: bool,
     until_stdin_closes: bool,
     show: Callable[[str], None],
-) -> None:
-    """Serve until a signal (or the end of standard input); `show` takes each line to print."""
-    stop = stop_on_signals()
+) -> int:
+    """Serve until cancelled, or standard input ends; `show` takes each line to print."""
     port = Ports(settings.host).take(settings.port, f"the {service} emulator")
     async with Leash() as leash:
         server = await backends.start(
@@ -72,10 +62,8 @@ async def serve(
             show(f"  export {VARIABLES[service]}={server.address}")
             show(f"  HTTP (reset, keys): http://{server.http_address}/")
             show("Ctrl-C stops it; nothing is kept.")
-        ends: set[asyncio.Task[object]] = {asyncio.create_task(stop.wait())}
-        if until_stdin_closes:
-            ends.add(asyncio.create_task(_stdin_closed()))
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
-            end.cancel()
-        await server.close()
+        try:
+            await (_stdin_closed() if until_stdin_closes else asyncio.Event().wait())
+        finally:
+            await server.close()
+    return 0
