@@ -1,0 +1,176 @@
+"""The `user.created` contract: what create_user promises its subscribers.
+
+CloudEvents 1.0 over Pub/Sub, binary mode: the message data is the payload, the context
+attributes are message attributes with the prefix `ce-`.
+
+    attributes  {"ce-specversion": "1.0", "ce-id": event_id, "ce-type": "user.created",
+                 "ce-source": "/projects/P/functions/create_user", "ce-subject": user_id,
+                 "ce-time": "2026-01-31T09:00:00.000000Z", "ce-datacontenttype": "application/json",
+                 "ce-dataschema": "urn:signup-cloud:user.created:1.0", "traceparent": "00-..."}
+    data        {"schema_version": "1.0", "user_id": ..., "name": ..., "email": ...,
+                 "locale": "en", "created_time": "2026-01-31T09:00:00.000000Z"}
+
+Rules:
+1. `event_id` is the identity of an event: a republished event keeps it, while the message id
+   and the CloudEvent id that the platform adds change.
+2. Nothing secret, and only what subscribers need.
+3. A minor version adds optional fields, and a reader ignores the fields it does not know. A
+   reader refuses a major version it does not know.
+4. `decode` trusts nobody: what it returns is safe to use as a document id and as an address.
+
+Sources: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md,
+https://github.com/google/knative-gcp/blob/main/docs/spec/pubsub-protocol-binding.md
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.strict_json import NotStrictJson, parse_object
+
+USER_CREATED = "user.created"
+SCHEMA_VERSION = "1.0"
+MAX_DATA_BYTES = 64 * 1024
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VERSION = re.compile(r"([0-9]{1,4})\.[0-9]{1,4}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
+# The shape create_user stores: a dot-atom (RFC 5321) and an IDNA domain, both ASCII.
+_ADDRESS = re.compile(
+    r"(?=.{3,254}$)(?!\.)(?!.*\.\.)(?!.*\.@)[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
+)
+
+
+class BrokenEvent(Exception):
+    """A message that can never be understood. The reason is a constant: it quotes nothing."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What travels: the data and attributes of a Pub/Sub message."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated:
+    """Someone signed up. `email` is the address as stored, in lower case."""
+
+    event_id: str
+    user_id: str
+    name: str
+    email: str
+    locale: str
+    created_time: datetime
+    traceparent: str
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-01-31T09:00:00.000000Z`, always with microseconds, so that text sorts as time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def is_locale(value: str) -> bool:
+    """Whether `value` is shaped like a language tag, such as `pt-BR`."""
+    return _LOCALE.fullmatch(value) is not None
+
+
+def encode(event: UserCreated, source: str) -> Message:
+    """The message that announces `event`; equal events give equal bytes."""
+    payload = {
+        "schema_version": SCHEMA_VERSION,
+        "user_id": event.user_id,
+        "name": event.name,
+        "email": event.email,
+        "locale": event.locale,
+        "created_time": rfc3339(event.created_time),
+    }
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": event.event_id,
+        "ce-type": USER_CREATED,
+        "ce-source": source,
+        "ce-subject": event.user_id,
+        "ce-time": rfc3339(event.created_time),
+        "ce-datacontenttype": "application/json",
+        "ce-dataschema": f"urn:signup-cloud:{USER_CREATED}:{SCHEMA_VERSION}",
+        "traceparent": event.traceparent,
+    }
+    return Message(json.dumps(payload, ensure_ascii=False).encode("utf-8"), attributes)
+
+
+def decode(message: Message) -> UserCreated:
+    """The event in `message`.
+
+    Raises:
+        BrokenEvent: it is not a `user.created` of a version this reader knows.
+    """
+    attributes = message.attributes
+    if attributes.get("ce-specversion") != "1.0":
+        raise BrokenEvent("not a CloudEvent 1.0")
+    if attributes.get("ce-type") != USER_CREATED:
+        raise BrokenEvent("unknown event type")
+    if attributes.get("ce-datacontenttype") != "application/json":
+        raise BrokenEvent("unknown content type")
+    if len(message.data) > MAX_DATA_BYTES:
+        raise BrokenEvent("data too large")
+    try:
+        payload = parse_object(message.data)
+    except NotStrictJson as error:
+        raise BrokenEvent(f"data: {error}") from None
+
+    version = _VERSION.fullmatch(_text(payload, "schema_version", 9))
+    if version is None or version[1] != SCHEMA_VERSION.partition(".")[0]:
+        raise BrokenEvent("unknown schema_version")
+    user_id = _id(payload.get("user_id"), "user_id")
+    if attributes.get("ce-subject") != user_id:
+        raise BrokenEvent("ce-subject is not the user_id")
+    email = _text(payload, "email", 254)
+    if _ADDRESS.fullmatch(email) is None:
+        raise BrokenEvent("email is not an address")
+    locale = _text(payload, "locale", 35)
+    if not is_locale(locale):
+        raise BrokenEvent("locale is not a language tag")
+    return UserCreated(
+        event_id=_id(attributes.get("ce-id"), "ce-id"),
+        user_id=user_id,
+        name=_text(payload, "name", 1000),
+        email=email,
+        locale=locale,
+        created_time=_time(_text(payload, "created_time", 40)),
+        traceparent=attributes.get("traceparent", ""),
+    )
+
+
+def _text(payload: Mapping[str, Any], field: str, longest: int) -> str:
+    value = payload.get(field)
+    if not isinstance(value, str) or len(value) > longest:
+        raise BrokenEvent(f"{field} is missing, not text or too long")
+    return value
+
+
+def _id(value: object, field: str) -> str:
+    if not isinstance(value, str) or _ID.fullmatch(value) is None:
+        raise BrokenEvent(f"{field} is missing or not an id")
+    return value
+
+
+def _time(value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value).astimezone(UTC)
+        zone = datetime.fromisoformat(value).tzinfo
+    except (ValueError, OverflowError):
+        raise BrokenEvent("created_time is not a time") from None
+    # A century either way is a mistake, and would overflow the arithmetic done with it.
+    if zone is None or not 2000 <= moment.year < 2100:
+        raise BrokenEvent("created_time has no zone or is out of range")
+    return moment
