@@ -2,8 +2,8 @@
 
 1. A mail is kept as one `.eml` file, complete the moment its name appears; `Return-Path` and
    `Delivered-To` at its top are the envelope's.
-2. Refusals and a server that is down are switches (`fail_next`, `stop`, `start`), so that a
-   test meets them over a real SMTP conversation.
+2. Refusals, a server that is slow and one that is down are switches (`fail_next`, `hold`,
+   `stop`), so that a test meets them over a real SMTP conversation.
 """
 
 import asyncio
@@ -66,6 +66,8 @@ class MailCatcher:
         self._server: asyncio.Server | None = None
         self._sessions: weakref.WeakSet[SMTP] = weakref.WeakSet()
         self._arrived = asyncio.Condition()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         folder.mkdir(parents=True, exist_ok=True)
         self._count = len(list(folder.glob("*.eml")))
 
@@ -98,6 +100,23 @@ class MailCatcher:
         """Answer the next `times` mails with `reply`, such as "451 4.3.0 try later"."""
         self._faults.append(_Fault(stage, reply, times))
 
+    def hold(self) -> None:
+        """Answer no `MAIL FROM` until `resume`: a server that hangs."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """End `hold`."""
+        self._flowing.set()
+
+    async def wait_for_attempts(self, count: int) -> None:
+        """Return once clients have begun `count` mails since the catcher was made."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self.attempts >= count)
+
+    async def _tell(self) -> None:
+        async with self._arrived:
+            self._arrived.notify_all()
+
     def _fault(self, stage: Stage) -> str | None:
         for fault in self._faults:
             if fault.stage == stage and fault.times > 0:
@@ -111,6 +130,8 @@ class MailCatcher:
     ) -> str:
         """Begin a mail."""
         self.attempts += 1
+        await self._tell()
+        await self._flowing.wait()
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
@@ -132,8 +153,7 @@ class MailCatcher:
         if reply := self._fault("DATA"):
             return reply
         self._keep(envelope)
-        async with self._arrived:
-            self._arrived.notify_all()
+        await self._tell()
         return "250 OK: kept"
 
     def _keep(self, envelope: Envelope) -> None:
