@@ -83,6 +83,8 @@ class _Reader:
         if not isinstance(node, dict):
             raise _MalformedError(f"{json.dumps(node)} is not a type")
         kind = node.get("type")
+        if not isinstance(kind, str):
+            raise _MalformedError("a type without a name in 'type'")
         if kind in ("record", "error"):
             return self._record(node, namespace)
         if kind in ("enum", "fixed"):
@@ -92,9 +94,9 @@ class _Reader:
             if part not in node:
                 raise _MalformedError(f"{kind} without {part!r}")
             return AvroType(kind, items=self.read(node[part], namespace))
-        if kind is None:
-            raise _MalformedError("a type without 'type'")
-        return self.read(kind, namespace)  # {"type": "string"}, also with a logicalType
+        if kind not in PRIMITIVES:
+            raise _MalformedError(f"'type' {json.dumps(kind)} of a type")
+        return AvroType(kind)  # {"type": "string"}, also with a logicalType
 
     def _union(self, node: list[Any], namespace: str) -> AvroType:
         branches = [self.read(branch, namespace) for branch in node]

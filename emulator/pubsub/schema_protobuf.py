@@ -25,7 +25,7 @@ from emulator.errors import InvalidArgument
 from emulator.pubsub.schemas import CompiledSchema, Encoding, SchemaSource
 
 _FILE = "schema.proto"
-_KINDS = {
+_KINDS: dict[int, str] = {
     number: name.removeprefix("TYPE_").lower()
     for name, number in descriptor_pb2.FieldDescriptorProto.Type.items()
 }
@@ -66,7 +66,7 @@ def _unparsable(reason: str) -> InvalidArgument:
 
 def _from_text(definition: str) -> Descriptor:
     file = _compile(definition)
-    types = [each.name for each in (*file.message_type, *file.enum_type)]
+    types = [each.name for each in file.message_type] + [each.name for each in file.enum_type]
     if file.dependency:
         raise _unparsable(f"import of {file.dependency[0]!r}: imports are not supported")
     if len(types) != 1 or not file.message_type:
@@ -120,6 +120,8 @@ class ProtobufSchema:
         try:
             if encoding is Encoding.BINARY:
                 parsed.ParseFromString(data)
+            elif data.lstrip()[:1] != b"{":  # json_format takes [] for a message without fields
+                raise json_format.ParseError("not a JSON object")
             else:
                 json_format.Parse(data, parsed)
         except (message.DecodeError, json_format.ParseError, UnicodeDecodeError) as error:

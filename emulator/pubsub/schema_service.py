@@ -76,7 +76,7 @@ def _encoding(number: int, field: str) -> Encoding:
 
 def _source(schema: Any) -> SchemaSource:
     try:
-        kind = SchemaType(schema.type)
+        kind = SchemaType(schema.type_)  # so named by proto-plus; the wire knows numbers
     except ValueError as error:
         raise InvalidArgument("schema.type: must be AVRO or PROTOCOL_BUFFER.") from error
     if not schema.HasField("compiled_proto_schema"):
@@ -90,7 +90,7 @@ def _source(schema: Any) -> SchemaSource:
 def _to_pb(revision: SchemaRevision, view: int = _FULL) -> Any:
     seconds, micros = divmod(revision.revision_create_us, 1_000_000)
     source = revision.source
-    reply = _SchemaPb(name=revision.name, type=source.type.value, revision_id=revision.revision_id)
+    reply = _SchemaPb(name=revision.name, type_=source.type.value, revision_id=revision.revision_id)
     reply.revision_create_time.seconds = seconds
     reply.revision_create_time.nanos = micros * 1000
     if view == _FULL:
