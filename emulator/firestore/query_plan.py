@@ -1,0 +1,162 @@
+"""How a query is answered: which index, which stretch of it, in which direction.
+
+1. Each alternative of the filter is one scan of one index: its equalities and its array
+   element are the index's first parts, the fields of the order the rest. So what the index
+   yields is already in the result's order, and a limit ends the scan.
+2. Inequalities on the first field of the order, and cursors, are stretches of the index. What
+   is left (an inequality on a further field) is looked at document by document.
+3. Several alternatives are merged by place, each document once.
+4. `evaluate` is the same without any index, for versions of the past.
+
+Not here: building and keeping indexes (indexes.py), find_nearest (nearest.py), and what
+production would demand (advice.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+from emulator.firestore.indexes import Indexes, Kind, Part, Spec
+from emulator.firestore.paths import Name
+from emulator.firestore.query import Query
+from emulator.firestore.query_alternative import Alternative, Scan
+from emulator.firestore.query_match import Matcher, Place, Stored, name_of, window
+
+D = TypeVar("D", bound=Stored)
+
+
+@dataclass
+class Stats:
+    """What answering took."""
+
+    entries_scanned: int = 0
+    documents_read: int = 0
+
+
+@dataclass
+class Plan(Generic[D]):
+    """A query ready to run against the present documents."""
+
+    query: Query
+    matcher: Matcher
+    get: Callable[[Name], D | None]
+    scans: list[Scan] = field(default_factory=list)
+    named: list[Name] = field(default_factory=list)  # alternatives that name their document
+    stats: Stats = field(default_factory=Stats)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether one scan is the result, entry for entry."""
+        return not self.named and len(self.scans) == 1 and self.scans[0].residual is None
+
+    def documents(self) -> Iterator[D]:
+        """The result in order, offset and limit applied."""
+        query = self.query
+        if query.limit == 0:
+            return iter(())
+        if not self.named and len(self.scans) == 1:
+            skip = query.offset if self._exact else 0
+            found = self._found(self.scans[0], skip)
+            offset = query.offset - skip
+        else:
+            found, offset = self._merged(), query.offset
+        end = None if query.limit is None else offset + query.limit
+        return islice(found, offset, end)
+
+    def count(self, up_to: int | None = None) -> int:
+        """How many documents the result has, counting no further than `up_to`."""
+        if self._exact:
+            total = max(0, len(self.scans[0]) - self.query.offset)
+            self.stats.entries_scanned += 1
+            if self.query.limit is not None:
+                total = min(total, self.query.limit)
+            return total if up_to is None else min(total, up_to)
+        return sum(1 for _ in islice(self.documents(), up_to))
+
+    def _found(self, scan: Scan, skip: int = 0) -> Iterator[D]:
+        residual = scan.residual
+        for name in self._names(scan, skip):
+            document = self.get(name)
+            if document is None:
+                raise LookupError(f"an index names {'/'.join(name)}, which does not exist")
+            self.stats.documents_read += 1
+            if residual is None or residual(document):
+                yield document
+
+    def _names(self, scan: Scan, skip: int) -> Iterator[Name]:
+        reverse = self.matcher.reverse
+        for start, stop in reversed(scan.stretches) if reverse else scan.stretches:
+            if stop - start <= skip:
+                skip -= stop - start
+                continue
+            first, last = (start, stop - skip) if reverse else (start + skip, stop)
+            skip = 0
+            for order in scan.index.names(first, last, reverse):
+                self.stats.entries_scanned += 1
+                yield name_of(order)
+
+    def _placed(self, scan: Scan) -> Iterator[tuple[Place, D]]:
+        for document in self._found(scan):
+            place = self.matcher.place(document)
+            if place is not None:
+                yield place, document
+
+    def _merged(self) -> Iterator[D]:
+        streams: list[Iterable[tuple[Place, D]]] = [self._placed(scan) for scan in self.scans]
+        for name in self.named:
+            document = self.get(name)
+            place = None if document is None else self.matcher.key(document)
+            if document is not None and place is not None:
+                streams.append([(place, document)])
+        last: Name | None = None
+        for _, document in merge(*streams, key=itemgetter(0), reverse=self.matcher.reverse):
+            if document.name != last:
+                last = document.name
+                yield document
+
+    def indexes_used(self) -> list[dict[str, str]]:
+        """As explain shows them: {"query_scope": "Collection", "properties": "(a ASC, ...)"}."""
+        scope = "Collection group" if self.query.scope.all_descendants else "Collection"
+        name = "__name__ DESC" if self.matcher.reverse else "__name__ ASC"
+        shown = dict.fromkeys(
+            f"({', '.join([*_shown(scan.index.spec, self.matcher.reverse), name])})"
+            for scan in self.scans
+        )
+        return [{"query_scope": scope, "properties": properties} for properties in shown]
+
+
+def _shown(spec: Spec, reverse: bool) -> Iterator[str]:
+    flipped = {Kind.ASCENDING: Kind.DESCENDING, Kind.DESCENDING: Kind.ASCENDING}
+    for part in spec:
+        yield str(Part(part.path, flipped.get(part.kind, part.kind)) if reverse else part)
+
+
+def evaluate(query: Query, documents: Iterable[D]) -> list[D]:
+    """The result by looking at every document: offset and limit applied."""
+    matcher = Matcher(query)
+    found = []
+    for document in documents:
+        place = matcher.key(document)
+        if place is not None:
+            found.append((place, document))
+    found.sort(key=itemgetter(0), reverse=matcher.reverse)
+    return [document for _, document in window(query, found)]
+
+
+def plan(query: Query, indexes: Indexes, get: Callable[[Name], D | None]) -> Plan[D]:
+    """The query over indexes, building those it needs; good until the next commit."""
+    made = Plan(query, Matcher(query), get)
+    named: dict[Name, None] = {}
+    for clauses in query.disjunctions:
+        alternative = Alternative(query, clauses)
+        if alternative.impossible:
+            continue
+        if alternative.named is not None:
+            named[alternative.named] = None
+        else:
+            made.scans.append(alternative.scan(indexes, made.matcher))
+    made.named.extend(named)
+    return made
