@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from emulator.errors import InvalidArgument
@@ -74,6 +75,7 @@ def name_key(segments: Iterable[str]) -> tuple[tuple[int, Any], ...]:
     return tuple(map(id_key, segments))
 
 
+@lru_cache(maxsize=1024)
 def parse_database(text: str) -> DatabaseName:
     """The database of `projects/P/databases/D`.
 

@@ -331,6 +331,7 @@ class Store:
 
     def __init__(self, version_window_us: int = VERSION_WINDOW_US) -> None:
         self._version_window_us = version_window_us
+        self.on_create: list[Callable[[Database], None]] = []  # called with each new database
         self._databases: dict[DatabaseName, Database] = {}
         self._numbers = itertools.count(1)
 
@@ -341,6 +342,8 @@ class Store:
             database = self._databases[name] = Database(
                 name, self._numbers.__next__, self._version_window_us
             )
+            for call in self.on_create:
+                call(database)
         return database
 
     def databases(self) -> list[Database]:
