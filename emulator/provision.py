@@ -15,11 +15,16 @@ from google.pubsub_v1.services.publisher import PublisherAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+from msgspec.structs import replace
 
+from emulator.backends import BackendName
 from emulator.errors import SetupError
 from emulator.topology import Subscription, Topology
 
 _TIMEOUT_SECONDS = 20.0
+# Production keeps 31 days; Google's emulator refuses more than 7.
+# DIFFERS: docs/differences.md. Observed: gcloud Pub/Sub emulator 0.8.20.
+_GCLOUD_RETENTION_SECONDS = 604_800
 
 
 def _seconds(value: float) -> duration_pb2.Duration:
@@ -66,7 +71,12 @@ def subscription_request(
 
 
 async def provision(
-    topology: Topology, *, project: str, address: str, push_urls: Mapping[str, str]
+    topology: Topology,
+    *,
+    project: str,
+    backend: BackendName,
+    address: str,
+    push_urls: Mapping[str, str],
 ) -> None:
     """Create every topic and subscription of the topology in the Pub/Sub at `address`.
 
@@ -84,6 +94,9 @@ async def provision(
                 request.message_retention_duration = _seconds(topic.retention_seconds)
             await _create(publisher.create_topic, request)
         for name, wanted in topology.subscriptions.items():
+            if backend == "gcloud":
+                kept = min(wanted.retention_seconds, _GCLOUD_RETENTION_SECONDS)
+                wanted = replace(wanted, retention_seconds=kept)
             made = subscription_request(project, name, wanted, push_urls)
             await _create(subscriber.create_subscription, made)
 

@@ -171,8 +171,13 @@ class Stack:
         )
         if service == "pubsub":
             urls = {name: function.url for name, function in self.functions.items()}
-            address = self.servers[service].address
-            await provision(self.topology, project=self.project, address=address, push_urls=urls)
+            await provision(
+                self.topology,
+                project=self.project,
+                backend=self.choice.backend,
+                address=self.servers[service].address,
+                push_urls=urls,
+            )
 
     async def stop_server(self, service: ServiceName) -> None:
         """Stop Pub/Sub or Firestore; what it held is gone."""

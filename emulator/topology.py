@@ -194,8 +194,11 @@ class Topology(_Entry, frozen=True):
         changed = replace(self.subscriptions[name], **changes)
         return replace(self, subscriptions={**self.subscriptions, name: changed})
 
+    def with_function(self, name: str, **changes: Any) -> Self:
+        """The same with some of one function's settings changed."""
+        changed = replace(self.functions[name], **changes)
+        return replace(self, functions={**self.functions, name: changed})
+
     def with_environment(self, function: str, **variables: str) -> Self:
         """The same with some of one function's environment changed, on this machine."""
-        old = self.functions[function]
-        changed = replace(old, local={**old.local, **variables})
-        return replace(self, functions={**self.functions, function: changed})
+        return self.with_function(function, local={**self.functions[function].local, **variables})
