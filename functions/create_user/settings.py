@@ -6,12 +6,11 @@ relay_outbox runs without a pepper or a signing key: it only carries what is wri
 from dataclasses import dataclass
 
 from shared.settings import (
+    KEY_SET_SHAPE,
     KeySet,
     database_variable,
     firestore_timeout_variable,
-    issuer_variable,
     key_set,
-    key_set_shape,
     matching,
     project_variable,
     seconds,
@@ -70,8 +69,8 @@ class CreateUserSettings(OutboxSettings):
 
     password_peppers: KeySet = variable(
         "PASSWORD_PEPPERS",
-        key_set("current"),
-        key_set_shape("current"),
+        key_set,
+        KEY_SET_SHAPE,
         "peppers of the password hashes; a retired one stays while a hash names it",
         secret=True,
     )
@@ -84,12 +83,17 @@ class CreateUserSettings(OutboxSettings):
     )
     jwt_keys: KeySet = variable(
         "JWT_KEYS",
-        key_set("signing"),
-        key_set_shape("signing"),
-        "keys of the access tokens; one signs, all verify",
+        key_set,
+        KEY_SET_SHAPE,
+        "keys of the access tokens; the current one signs, all verify",
         secret=True,
     )
-    jwt_issuer: str = issuer_variable()
+    jwt_issuer: str = variable(
+        "JWT_ISSUER",
+        matching(r"[!-~]{1,200}"),
+        "text without spaces, best a URL",
+        "`iss` of the access tokens",
+    )
     jwt_audience: str = variable(
         "JWT_AUDIENCE",
         matching(r"[!-~]{1,200}"),

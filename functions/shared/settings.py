@@ -186,32 +186,26 @@ def secret_key(value: str) -> bytes:
     return key
 
 
-def key_set(current_name: str) -> Callable[[str], KeySet]:
-    """A key set: `{"<current_name>": "kid", "keys": {"kid": "<base64>", ...}}`."""
-
-    def parse(value: str) -> KeySet:
-        try:
-            parsed = parse_object(value.encode("utf-8"))
-        except NotStrictJson:
-            raise ValueError("not JSON") from None
-        current, keys = parsed.get(current_name), parsed.get("keys")
-        if set(parsed) != {current_name, "keys"} or not isinstance(keys, dict):
-            raise ValueError("other keys")
-        if not isinstance(current, str) or current not in keys:
-            raise ValueError("no current key")
-        if not all(_KEY_ID.fullmatch(kid) and isinstance(key, str) for kid, key in keys.items()):
-            raise ValueError("not names and text")
-        return KeySet(current, {kid: secret_key(key) for kid, key in keys.items()})
-
-    return parse
+KEY_SET_SHAPE = (
+    'JSON {"current": "kid", "keys": {"kid": "<base64>"}}, '
+    f"each key at least {KEY_BYTES} random bytes"
+)
 
 
-def key_set_shape(current_name: str) -> str:
-    """How a key set is described to whoever has to write one."""
-    return (
-        f'JSON {{"{current_name}": "kid", "keys": {{"kid": "<base64>"}}}}, '
-        f"each key at least {KEY_BYTES} random bytes"
-    )
+def key_set(value: str) -> KeySet:
+    """A key set, as KEY_SET_SHAPE says."""
+    try:
+        parsed = parse_object(value.encode("utf-8"))
+    except NotStrictJson:
+        raise ValueError("not JSON") from None
+    current, keys = parsed.get("current"), parsed.get("keys")
+    if set(parsed) != {"current", "keys"} or not isinstance(keys, dict):
+        raise ValueError("other members")
+    if not isinstance(current, str) or current not in keys:
+        raise ValueError("no current key")
+    if not all(_KEY_ID.fullmatch(kid) and isinstance(key, str) for kid, key in keys.items()):
+        raise ValueError("not names and text")
+    return KeySet(current, {kid: secret_key(key) for kid, key in keys.items()})
 
 
 # --- rows that several functions have -------------------------------------------------------
@@ -246,14 +240,4 @@ def firestore_timeout_variable() -> Any:
         "seconds, 0.1 to 30",
         "bound on one step in Firestore, retries included",
         default="5",
-    )
-
-
-def issuer_variable() -> Any:
-    """Who signs our tokens."""
-    return variable(
-        "JWT_ISSUER",
-        matching(r"[!-~]{1,200}"),
-        "text without spaces, best a URL",
-        "`iss` of every token, of links too",
     )
