@@ -275,6 +275,14 @@ class SchemaRegistry:
         self._find(base)
         del self._schemas[base]
 
+    def clear(self) -> None:
+        """Forget every schema."""
+        self._schemas.clear()
+
+    def clear(self) -> None:
+        """Forget all schemas of all projects."""
+        self._schemas.clear()
+
     def check_settings(self, settings: SchemaSettings) -> None:
         """Whether a topic can be given these.
 

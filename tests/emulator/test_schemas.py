@@ -251,6 +251,14 @@ def test_deleted_schema_takes_no_message(registry: SchemaRegistry) -> None:
         registry.delete(NAME)
 
 
+def test_cleared_registry_is_empty(registry: SchemaRegistry) -> None:
+    """As after a reset."""
+    create(registry)
+    registry.clear()
+    assert registry.list_schemas(PROJECT) == ([], "")
+    assert create(registry).sequence == 0
+
+
 def test_settings_of_a_topic_must_name_what_exists(registry: SchemaRegistry) -> None:
     """Schema and revisions exist, first not after last."""
     with pytest.raises(NotFound):
