@@ -279,10 +279,6 @@ class SchemaRegistry:
         """Forget every schema."""
         self._schemas.clear()
 
-    def clear(self) -> None:
-        """Forget all schemas of all projects."""
-        self._schemas.clear()
-
     def check_settings(self, settings: SchemaSettings) -> None:
         """Whether a topic can be given these.
 
