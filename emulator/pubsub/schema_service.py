@@ -9,15 +9,16 @@ gives them back through `settings_to_pb`.
 Source: google/pubsub/v1/schema.proto, as installed with google-cloud-pubsub.
 """
 
+import importlib
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.protobuf import empty_pb2
-from google.pubsub_v1 import types
 
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument
+from emulator.pubsub.pb import types_only
 from emulator.pubsub.schemas import (
     Encoding,
     SchemaRegistry,
@@ -27,6 +28,9 @@ from emulator.pubsub.schemas import (
     SchemaType,
 )
 from emulator.wire import Context, Rpc, Service
+
+with types_only():
+    types: Any = importlib.import_module("google.pubsub_v1.types")
 
 _SchemaPb = types.Schema.pb()
 _SettingsPb = types.SchemaSettings.pb()
