@@ -11,6 +11,8 @@
 Health (grpc.health.v1) and reflection come with every server.
 """
 
+from __future__ import annotations  # grpc's handler classes cannot be subscripted at run time
+
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -1,0 +1,133 @@
+"""The embedded Pub/Sub as a server: gRPC for the clients, HTTP for everything beside it.
+
+    server = await PubSubServer.start()
+    os.environ["PUBSUB_EMULATOR_HOST"] = server.address
+    ...
+    await server.close()
+
+HTTP: `GET /` says Ok, `POST /reset` forgets everything, and the OpenID configuration and key
+set let a push endpoint check its tokens. Start is quick: what is heavy is imported when first
+needed (fastavro, grpcio-tools, cryptography).
+"""
+
+import asyncio
+
+import grpc.aio
+from aiohttp import web
+
+from emulator import wire
+from emulator.clock import Clock, SystemClock
+from emulator.pubsub.iam_service import iam_service
+from emulator.pubsub.oidc import JWKS_PATH, Identity
+from emulator.pubsub.publisher_service import publisher_service
+from emulator.pubsub.push import Pushers
+from emulator.pubsub.runtime import PubSubOptions, Runtime
+from emulator.pubsub.schema_service import schema_service
+from emulator.pubsub.subscriber_service import subscriber_service
+
+__all__ = ["PubSubOptions", "PubSubServer"]
+
+
+def services(runtime: Runtime) -> list[wire.Service]:
+    """Every service, on one runtime."""
+    broker = runtime.broker
+    return [
+        publisher_service(runtime),
+        subscriber_service(runtime),
+        schema_service(runtime.schemas, runtime.clock, on_deleted=broker.schema_deleted),
+        iam_service(runtime),
+    ]
+
+
+class PubSubServer:
+    """A running server; `runtime.broker` is its state."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        pushers: Pushers,
+        server: grpc.aio.Server,
+        address: str,
+        http_address: str,
+        runner: web.AppRunner,
+    ) -> None:
+        self.runtime = runtime
+        self.address = address
+        self.http_address = http_address
+        self._pushers = pushers
+        self._server = server
+        self._runner = runner
+
+    @classmethod
+    async def start(
+        cls,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        http_port: int = 0,
+        *,
+        clock: Clock | None = None,
+        options: PubSubOptions | None = None,
+    ) -> "PubSubServer":
+        """Serve on two ports, 0 being free ones.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        clock = clock or SystemClock()
+        runtime = Runtime(clock, options or PubSubOptions())
+        identity = Identity(clock)
+        pushers = Pushers(runtime, identity)
+        runtime.changed = pushers.changed
+        runner = await _http(runtime, identity, host, http_port)
+        http_host, http_bound = runner.addresses[0][:2]
+        identity.url = f"http://{http_host}:{http_bound}"
+        try:
+            server, bound = await wire.serve(services(runtime), host, port)
+        except OSError:
+            await runner.cleanup()
+            raise
+        return cls(runtime, pushers, server, f"{host}:{bound}", f"{http_host}:{http_bound}", runner)
+
+    def tick(self) -> None:
+        """Apply a clock that was moved by hand."""
+        self.runtime.tick()
+
+    async def reset(self) -> None:
+        """Forget everything; open streams end with NOT_FOUND."""
+        self.runtime.reset()
+
+    async def close(self) -> None:
+        """End every call and stop; returns when nothing is left."""
+        await self._pushers.close()
+        await self._server.stop(None)
+        self.runtime.close()
+        await self._runner.cleanup()
+
+
+async def _http(runtime: Runtime, identity: Identity, host: str, port: int) -> web.AppRunner:
+    async def ok(_request: web.Request) -> web.Response:
+        return web.Response(text="Ok\n")
+
+    async def reset(_request: web.Request) -> web.Response:
+        runtime.reset()
+        return web.Response(text="Resetting...\n")
+
+    async def configuration(_request: web.Request) -> web.Response:
+        return web.json_response(identity.configuration())
+
+    async def jwks(_request: web.Request) -> web.Response:
+        return web.json_response(await identity.jwks())
+
+    app = web.Application()
+    app.router.add_get("/", ok)
+    app.router.add_post("/reset", reset)
+    app.router.add_get("/.well-known/openid-configuration", configuration)
+    app.router.add_get(JWKS_PATH, jwks)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, asyncio.CancelledError):
+        await runner.cleanup()
+        raise
+    return runner
