@@ -259,10 +259,15 @@ def check_path(path: FieldPath) -> None:
 
 
 def _check_scope(query: Query) -> None:
-    if query.scope.collection_id is not None:
-        if is_reserved(query.scope.collection_id):
+    collection_id = query.scope.collection_id
+    if collection_id is not None:
+        if "/" in collection_id:
             raise InvalidArgument(
-                f'Collection id "{query.scope.collection_id}" is invalid because it is reserved.'
+                f'Collection id "{collection_id}" is invalid because it contains "/".'
+            )
+        if is_reserved(collection_id) or collection_id in (".", ".."):
+            raise InvalidArgument(
+                f'Collection id "{collection_id}" is invalid because it is reserved.'
             )
         return
     for clause in clauses(query.where):

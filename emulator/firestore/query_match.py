@@ -261,7 +261,7 @@ class Matcher:
 
     def _bound(self, cursor: Cursor | None) -> tuple[Place, bool] | None:
         """The cursor's values as a place, and whether the position is below them."""
-        if cursor is None or not cursor.values:
+        if cursor is None:
             return None
         place = tuple(
             Descending(order_value(order, value))

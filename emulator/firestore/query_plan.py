@@ -76,6 +76,11 @@ class Plan(Generic[D]):
             return total if up_to is None else min(total, up_to)
         return sum(1 for _ in islice(self.documents(), up_to))
 
+    def name_at(self, position: int) -> Name:
+        """The name at a position of a result that is one stretch of one index."""
+        start = self.scans[0].stretches[0][0] + position
+        return name_of(next(self.scans[0].index.names(start, start + 1, False)))
+
     def _found(self, scan: Scan, skip: int = 0) -> Iterator[D]:
         residual = scan.residual
         for name in self._names(scan, skip):

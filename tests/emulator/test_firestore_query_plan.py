@@ -219,11 +219,13 @@ def queries(draw: st.DrawFn) -> Query:
         order_by = (*order_by, Order(NAME_PATH, draw(st.booleans())))
 
     def cursor() -> Cursor | None:
-        length = draw(st.integers(0, len(order_by)))
+        length = draw(st.integers(-1, len(order_by)))
+        if length < 0:
+            return None
         values = tuple(
             draw(REFERENCES if order.path == NAME_PATH else VALUES) for order in order_by[:length]
         )
-        return Cursor(values, draw(st.booleans())) if values else None
+        return Cursor(values, draw(st.booleans()))
 
     return Query(
         scope,
