@@ -55,8 +55,8 @@ class MergedLog:
             file.close()
         self._files.clear()
 
-    def sink(self, label: str) -> Sink:
-        """Where the lines of one process go."""
+    def sink(self, label: str, *, shown: bool = True) -> Sink:
+        """Where the lines of one process go; with `shown` false to its file only."""
         path = self._folder / f"{label}.log"
         file = self._files[label] = path.open("a", encoding="utf-8", buffering=1)
         code = _COLOURS[(len(self._files) - 1) % len(_COLOURS)]
@@ -67,8 +67,7 @@ class MergedLog:
         def take(line: str) -> None:
             if not file.closed:
                 file.write(line + "\n")
-            self._show(
-                f"{datetime.now():%H:%M:%S} {head} {readable(line)}"
-            )  # local time: a person reads it
+            if shown:  # local time: a person reads it
+                self._show(f"{datetime.now():%H:%M:%S} {head} {readable(line)}")
 
         return take

@@ -32,7 +32,7 @@ from emulator.errors import SetupError
 from emulator.functions import FunctionProcess
 from emulator.gcloud import ServiceName
 from emulator.loglines import MergedLog
-from emulator.processes import Leash, Ports
+from emulator.processes import Leash, Ports, Sink
 from emulator.provision import provision
 from emulator.smtp import MailCatcher
 from emulator.state import StateDir
@@ -73,6 +73,7 @@ class Stack:
         self.servers: dict[ServiceName, Server] = {}
         self.functions: dict[str, FunctionProcess] = {}
         self._ports: dict[str, int] = {}
+        self._server_sinks: dict[ServiceName, Sink] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -161,13 +162,13 @@ class Stack:
         options = dict(self.settings.options.get(service, {}))
         if service == "firestore" and self.choice.backend == "embedded":
             ttl = [(policy.collection, policy.field) for policy in self.topology.firestore.ttl]
-            options.setdefault("ttl", tuple(ttl))
+            options.setdefault("ttl_policies", tuple(ttl))
         self.servers[service] = await backends.start(
             service,
             self.choice.backend,
             ServerSettings(self.settings.host, self._ports[service], 0, options),
             leash=self._leash,
-            sink=self._log.sink(service),
+            sink=self._server_sink(service),
         )
         if service == "pubsub":
             urls = {name: function.url for name, function in self.functions.items()}
@@ -178,6 +179,12 @@ class Stack:
                 address=self.servers[service].address,
                 push_urls=urls,
             )
+
+    def _server_sink(self, service: ServiceName) -> Sink:
+        # Google's emulators report every connection: for their file, not for the screen.
+        if service not in self._server_sinks:
+            self._server_sinks[service] = self._log.sink(service, shown=False)
+        return self._server_sinks[service]
 
     async def stop_server(self, service: ServiceName) -> None:
         """Stop Pub/Sub or Firestore; what it held is gone."""

@@ -20,6 +20,7 @@ import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore, pubsub_v1
+from google.cloud.firestore_v1.base_query import FieldFilter
 
 from emulator import backends, gcloud
 from emulator.smtp import Mail, MailCatcher
@@ -181,6 +182,11 @@ class RunningStack:
             pulling.cancel()
             pulling.result(PATIENCE_SECONDS)
             subscriber.close()
+
+    def users_with(self, email: str) -> list[Any]:
+        """The user documents with that address."""
+        same = FieldFilter("email", "==", email)
+        return list(self.firestore.collection("users").where(filter=same).stream())
 
     def outbox_of(self, user_id: str) -> tuple[str, dict[str, Any]]:
         """The id and the outbox record of the one event of a user."""

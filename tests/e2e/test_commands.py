@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,7 +118,7 @@ def test_the_demo_tells_the_whole_story(stack_backend: str) -> None:
     assert story["reply"]["status"] == 201
     assert story["event"]["attributes"]["ce-type"] == "user.created"
     assert story["mail"]["recipients"] == ["ada@example.com"]
-    assert "$2b$10$" not in told.stdout
+    assert not re.search(r"\$2b\$10\$[./A-Za-z0-9]{53}", told.stdout)
 
 
 def test_a_demo_that_fails_says_so_by_its_exit_code(stack_backend: str) -> None:
