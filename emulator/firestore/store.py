@@ -82,8 +82,9 @@ class Database:
         self._root: dict[str, _Collection] = {}
         self._last_us = 0
         # Superseded versions: by name, oldest first, each with the time that superseded it; and
-        # the same in order of that time, to forget them by.
-        self._versions: dict[Name, deque[tuple[int, Document | None]]] = {}
+        # the same in order of that time, to forget them by. That there was no document needs no
+        # version: the next one's create_time says so.
+        self._versions: dict[Name, list[tuple[int, Document]]] = {}
         self._superseded: deque[tuple[int, Name]] = deque()
         self._cleared_us = 0
 
@@ -111,11 +112,12 @@ class Database:
         document = None if collection is None else collection.documents.get(name[-1])
         if read_time_us is None:
             return document
-        if document is not None and document.update_time_us <= read_time_us:
-            return document
         for superseded_us, version in self._versions.get(name, ()):
             if superseded_us > read_time_us:
-                return version
+                document = version
+                break
+        if document is None or document.create_time_us > read_time_us:
+            return None
         return document
 
     def documents(
@@ -136,6 +138,7 @@ class Database:
         found = {
             document.name: document
             for document in self._scan(self._branches(parent), collection_id, all_descendants)
+            if document.create_time_us <= read_time_us
         }
         depth = len(parent)
         for name in self._versions:
@@ -223,7 +226,7 @@ class Database:
         while self._superseded and self._superseded[0][0] <= horizon_us:
             _, name = self._superseded.popleft()
             versions = self._versions[name]
-            versions.popleft()
+            del versions[0]
             if not versions:
                 del self._versions[name]
 
@@ -248,8 +251,9 @@ class Database:
                 self._remove(self._root, name)
             else:
                 self._put(name, new)
-            self._versions.setdefault(name, deque()).append((commit_time_us, old))
-            self._superseded.append((commit_time_us, name))
+            if old is not None:
+                self._versions.setdefault(name, []).append((commit_time_us, old))
+                self._superseded.append((commit_time_us, name))
             changes.append(Change(name, old, new))
         if not changes:
             return
