@@ -7,22 +7,26 @@
    is due: one task sleeps until then, or until something due earlier is written. No polling.
 
 Not here: what the RPCs do (document_service.py, list_service.py, write_stream.py,
-query_service.py).
+query_service.py, listen_service.py).
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import grpc.aio
 from aiohttp import web
 
 from emulator.clock import SECOND_US, Clock, SystemClock
+from emulator.firestore.advice import Advisor, definitions
 from emulator.firestore.document_service import DocumentService
 from emulator.firestore.list_service import ListService
+from emulator.firestore.listen_service import ListenService
 from emulator.firestore.paths import DatabaseName, parse_database
+from emulator.firestore.query_engine import Engines
+from emulator.firestore.query_service import QueryService
 from emulator.firestore.store import VERSION_WINDOW_US, Database, Store
 from emulator.firestore.ttl import Expiry
 from emulator.firestore.values import parse_field_path
@@ -43,12 +47,16 @@ class FirestoreOptions:
     """How the emulator differs from its defaults.
 
     `require_indexes` refuses queries that production would refuse without a composite index;
-    otherwise they are answered with a warning. `lenient` accepts with a warning what is not
-    supported. `ttl_policies` are (collection group, field path). Versions for reads at a
-    `read_time` are kept for `version_window_seconds` (production: an hour).
+    otherwise they are answered with a warning. `indexes` are those there are, as a parsed
+    firestore.indexes.json. `ttl_policies` are (collection group, field path). Versions for reads
+    at a `read_time` are kept for `version_window_seconds` (production: an hour).
+
+    `lenient` is Pub/Sub's switch too, and lifts nothing here: Firestore has no settings that
+    could be stored without being honoured.
     """
 
     require_indexes: bool = False
+    indexes: Mapping[str, Any] = field(default_factory=dict)
     lenient: bool = False
     ttl_policies: Sequence[tuple[str, str]] = ()
     version_window_seconds: float = VERSION_WINDOW_US / SECOND_US
@@ -56,10 +64,14 @@ class FirestoreOptions:
 
 def firestore_service(store: Store, clock: Clock, options: FirestoreOptions) -> Service:
     """The table of all RPCs."""
+    engines = Engines(store)
+    advisor = Advisor(definitions(dict(options.indexes)), options.require_indexes)
     rpcs = {
         **DocumentService(store, clock).rpcs(),
         **ListService(store, clock).rpcs(),
         **WriteStream(store, clock).rpcs(),
+        **QueryService(store, clock, engines, advisor).rpcs(),
+        **ListenService(clock, engines).rpcs(),
     }
     return Service(SERVICE_NAME, rpcs, UNSUPPORTED)
 

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import datetime
+import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import Any
 
 import aiohttp
@@ -13,8 +15,10 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 
+from emulator.clock import SystemClock
 from emulator.firestore.paths import parse_database
-from emulator.firestore.server import FirestoreOptions, FirestoreServer
+from emulator.firestore.server import FirestoreOptions, FirestoreServer, firestore_service
+from emulator.firestore.store import Store
 
 
 @contextlib.asynccontextmanager
@@ -179,3 +183,14 @@ def test_expired_documents_are_deleted():
             return await exists(client), (await client.document("a/kept").get()).exists
 
     assert asyncio.run(main()) == ([False], True)
+
+
+def test_every_rpc_of_the_installed_client_is_served_or_refused_with_a_reason():
+    """The table and the unsupported ones are together exactly what the client can call."""
+    text = (resources.files("google.cloud.firestore_v1") / "gapic_metadata.json").read_text()
+    known = set(json.loads(text)["services"]["Firestore"]["clients"]["grpc"]["rpcs"])
+    service = firestore_service(Store(), SystemClock(), FirestoreOptions())
+    assert not set(service.rpcs) & set(service.unsupported)
+    assert all(service.unsupported.values())
+    missing = known - set(service.rpcs) - set(service.unsupported)
+    assert missing == set()
