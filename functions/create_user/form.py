@@ -20,7 +20,7 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 
-from shared.events import is_locale
+from shared.events import is_address, is_locale
 
 from .passwords import find_problem, normalise
 
@@ -127,11 +127,15 @@ def _name(value: str) -> str:
 
 def _address(value: str) -> str:
     try:
-        valid = validate_email(value, allow_smtputf8=False, check_deliverability=False)
+        valid = validate_email(value, strict=True, allow_smtputf8=False, check_deliverability=False)
+        address = f"{valid.local_part}@{valid.ascii_domain}".lower()
     except EmailNotValidError:
-        # The library's text may quote the address, and may change: ours does neither.
-        raise _Mistake("invalid_email", "is not an address that mail can be sent to") from None
-    return f"{valid.local_part}@{valid.ascii_domain}".lower()
+        address = ""
+    # The library's text may quote the address, and changes: ours does neither. What it accepts,
+    # an event must be able to carry.
+    if not is_address(address):
+        raise _Mistake("invalid_email", "is not an address that mail can be sent to")
+    return address
 
 
 def _locale(value: str) -> str:

@@ -84,6 +84,11 @@ def is_locale(value: str) -> bool:
     return _LOCALE.fullmatch(value) is not None
 
 
+def is_address(value: str) -> bool:
+    """Whether `value` is an address as an event may carry it: ASCII, lower case, a dot-atom."""
+    return _ADDRESS.fullmatch(value) is not None
+
+
 def encode(event: UserCreated, source: str) -> Message:
     """The message that announces `event`; equal events give equal bytes."""
     payload = {
@@ -135,7 +140,7 @@ def decode(message: Message) -> UserCreated:
     if attributes.get("ce-subject") != user_id:
         raise BrokenEvent("ce-subject is not the user_id")
     email = _text(payload, "email", 254)
-    if _ADDRESS.fullmatch(email) is None:
+    if not is_address(email):
         raise BrokenEvent("email is not an address")
     locale = _text(payload, "locale", 35)
     if not is_locale(locale):

@@ -1,0 +1,1 @@
+"""One deployable folder: `main.py` is its map."""
