@@ -14,7 +14,7 @@ PYTHON3 := $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up doctor test lint conformance bench lock clean
+.PHONY: help setup demo up mail doctor test lint conformance bench lock clean
 
 help: ## this menu
 	@echo "A sign-up on Google Cloud's parts, and the local cloud it runs on."
@@ -43,6 +43,9 @@ demo: $(RUNTIME) ## sign one person up on a local cloud and show the mail
 
 up: $(RUNTIME) ## keep the local cloud running, for curl
 	@$(PYTHON) -m emulator up $(ARGS)
+
+mail: $(RUNTIME) ## the newest mail that `make up` caught
+	@$(PYTHON) -m emulator mail show
 
 doctor: $(RUNTIME) ## what is installed, what is missing, how to get it
 	@$(PYTHON) -m emulator doctor

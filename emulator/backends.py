@@ -6,7 +6,7 @@ Both are a server with an address; everything above this file is the same for bo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from emulator import gcloud
 from emulator.gcloud import NotInstalledError, ServiceName
@@ -49,7 +49,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 0
     http_port: int = 0
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def choose(wanted: str) -> Choice:

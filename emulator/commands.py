@@ -28,6 +28,22 @@ from emulator.stack import Stack, StackSettings
 from emulator.state import StateDir
 
 Show = Callable[[str], None]
+DEFAULT_STATE_DIR = ".emulator"
+
+
+def _up(stack: Stack, began: float) -> str:
+    took = time.perf_counter() - began
+    return f"up in {took:.1f} s: backend {stack.choice.backend} ({stack.choice.reason})"
+
+
+def _short(path: str | Path) -> str:
+    """The path as one would type it here."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
+
+
+def _folder(stack: Stack) -> str:
+    short = _short(stack.state.path)
+    return "" if short == DEFAULT_STATE_DIR else f"--state-dir {shlex.quote(short)} "
 
 
 def _curl_lines(stack: Stack) -> list[str]:
@@ -45,11 +61,11 @@ async def up(settings: StackSettings, show: Show) -> int:
     began = time.perf_counter()
     show("starting the local cloud ...")
     async with Stack(settings) as stack:
-        lines = [f"up in {time.perf_counter() - began:.1f} s; Ctrl-C stops it", ""]
+        lines = [_up(stack, began), "Ctrl-C stops it.", ""]
         lines += [f"  {name}={value}" for name, value in stack.environment().items()]
         for curl in _curl_lines(stack):
             lines += ["", "Paste this in another terminal:", "", f"  {curl}"]
-        lines += ["", f"  python -m emulator mail --state-dir {stack.state.path} show", ""]
+        lines += ["", f"  {_short(sys.executable)} -m emulator mail {_folder(stack)}show", ""]
         for line in lines:
             show(line)
         await asyncio.Event().wait()
@@ -79,7 +95,7 @@ async def demo(settings: StackSettings, show: Show, *, name: str, email: str, as
     say("starting the local cloud ...")
     async with Stack(settings) as stack:
         started = time.perf_counter() - began
-        say(f"up in {started:.1f} s: backend {stack.choice.backend}, {stack.choice.reason}")
+        say(_up(stack, began))
         try:
             story = await play(stack, name=name, email=email, topic="user.created", show=say)
         except DemoFailedError as error:

@@ -41,6 +41,8 @@ class MergedLog:
         self._show = show
         self._colour = colour
         self._files: dict[str, IO[str]] = {}
+        self.muted = False
+        """While true, lines go to the files only."""
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +69,7 @@ class MergedLog:
         def take(line: str) -> None:
             if not file.closed:
                 file.write(line + "\n")
-            if shown:  # local time: a person reads it
+            if shown and not self.muted:  # local time: a person reads it
                 self._show(f"{datetime.now():%H:%M:%S} {head} {readable(line)}")
 
         return take

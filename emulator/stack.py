@@ -84,12 +84,14 @@ class Stack:
                 MergedLog(self.state.logs, self.settings.show, colour=self.settings.colour)
             )
             self._note = self._log.sink("stack")
-            self._note(f"backend {self.choice.backend}: {self.choice.reason}")
+            # Our own questions whether a function answers yet are the first lines of its log.
+            self._log.muted = True
             self._leash = await exits.enter_async_context(Leash())
             self._take_ports()
             self.mail = MailCatcher(self.state.mail, self.settings.host, self._ports["smtp"])
             exits.push_async_callback(self._close)
             await self._start()
+            self._log.muted = False
             self.state.write_stack(self.facts())
             self._exits = exits.pop_all()
         return self
@@ -207,10 +209,14 @@ class Stack:
         folder = self.settings.functions.resolve()
         async for changes in watchfiles.awatch(folder, step=100):
             changed = {Path(path).relative_to(folder).parts[0] for _, path in changes}
-            for function in self.functions.values():
-                if {function.function.source, "shared"} & changed:
-                    self._note(f"{function.name}: source changed; starting it again")
-                    await function.restart()
+            affected = [
+                function
+                for function in self.functions.values()
+                if {function.function.source, "shared"} & changed
+            ]
+            for function in affected:
+                self._note(f"{function.name}: source changed; starting it again")
+            await asyncio.gather(*(function.restart() for function in affected))
 
     async def _close(self) -> None:
         for task in self._tasks:
