@@ -359,14 +359,15 @@ class Listener:
         touched, self._touched = self._touched, {}
         news, self._news = self._news, _News()
         read_time_us = self._database.read_time(now_us)
-        events: list[Event] = news.first
+        changes: list[Event] = []
         for name, targets in touched.items():
-            events += self._document_events(name, targets, read_time_us)
+            changes += self._document_events(name, targets, read_time_us)
+        events = [*news.first, *changes]
         for target_id in news.filters:
             events.append(ExistenceFilter(target_id, self._size(target_id)))
         if news.current:
             events.append(TargetChange(Kind.CURRENT, tuple(news.current), read_time_us))
-        if news.current or touched:
+        if news.current or changes:
             events.append(TargetChange(Kind.NO_CHANGE, (), read_time_us))
         for target_id in news.current:
             if self._targets[target_id].once:
