@@ -75,9 +75,9 @@ def _check(query: Query, aggregation: Aggregation, alias: str) -> None:
     if is_reserved(alias):
         raise InvalidArgument(f'The property.name "{alias}" is reserved.')
     if aggregation.kind is Kind.COUNT:
-        if aggregation.up_to is not None and aggregation.up_to < 0:
+        if aggregation.up_to is not None and aggregation.up_to < 1:
             raise InvalidArgument(
-                "The `up_to` value in a COUNT aggregation must be greater than or equal to zero."
+                "The `up_to` value in a COUNT aggregation must be greater than zero."
             )
         return
     if aggregation.path == NAME_PATH:

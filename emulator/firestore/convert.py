@@ -294,6 +294,10 @@ def decode_write(message: Any, database: DatabaseName) -> Write:
         fields = decode_fields(message.update.fields)
         mask = decode_mask(message.update_mask) if message.HasField("update_mask") else None
         return Write(Operation.UPDATE, name, fields, mask, transforms, precondition)
+    if operation is not None and message.HasField("update_mask"):
+        raise InvalidArgument(f"a {operation} must not specify a document mask.")
+    if operation is not None and transforms:
+        raise InvalidArgument(f"a {operation} must not specify a update transform.")
     if operation == "delete":
         return Write(
             Operation.DELETE, own_name(message.delete, database), precondition=precondition

@@ -318,7 +318,7 @@ def _check_where(where: Filter | None) -> None:
 
 def _check_junctions(where: Filter) -> None:
     if isinstance(where, Junction):
-        if not where.every and not where.filters:
+        if not where.filters:
             raise InvalidArgument("Composite filter must have at least one sub-filter.")
         for child in where.filters:
             _check_junctions(child)

@@ -36,7 +36,7 @@ class QueryEngine:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.indexes = Indexes(_Present(database))
-        self._commit_time_us = 0
+        self._commit_time_us = database.read_time(0)  # nothing was committed later than this
         database.observers.append(self._committed)
 
     def _committed(self, changes: Sequence[Change], commit_time_us: int) -> None:

@@ -334,25 +334,42 @@ def test_transforms_of_one_field_apply_in_order(raw: Raw) -> None:
     assert list(results) == [to_value(11), to_value(13)]
 
 
+INCREMENT = types.DocumentTransform.FieldTransform(field_path="v", increment=to_value(1))
+
+
 @feature("Odd writes are refused", production=WRITE)
 @pytest.mark.parametrize(
     "write",
     [
         types.Write(),
         types.Write(delete="{root}/a/b", update_mask={"field_paths": ["x"]}),
+        types.Write(delete="{root}/a/b", update_transforms=[INCREMENT]),
+        types.Write(
+            transform={"document": "{root}/a/b", "field_transforms": [INCREMENT]},
+            update_mask={"field_paths": ["v"]},
+        ),
         types.Write(update={"name": "{root}/a/b"}, update_mask={"field_paths": ["a..b"]}),
         types.Write(
             update={"name": "{root}/a/b"},
             update_transforms=[{"field_path": "v", "set_to_server_value": 0}],
         ),
     ],
-    ids=["no operation", "mask of a delete", "bad path", "no server value"],
+    ids=[
+        "no operation",
+        "mask of a delete",
+        "transform of a delete",
+        "mask of a transform",
+        "bad path",
+        "no server value",
+    ],
 )
 def test_odd_write_is_refused(raw: Raw, write: types.Write) -> None:
     """A write that cannot mean anything is INVALID_ARGUMENT."""
     write = types.Write(write)
     if write.delete:
         write.delete = write.delete.format(root=raw.root)
+    if write.transform.document:
+        write.transform.document = write.transform.document.format(root=raw.root)
     if write.update.name:
         write.update.name = write.update.name.format(root=raw.root)
     with pytest.raises(InvalidArgument):
