@@ -83,15 +83,26 @@ def _decode_geo_point(message: Any) -> GeoPoint:
     return point
 
 
+def _decode_vector(fields: Any) -> Vector:
+    if "value" not in fields:
+        raise InvalidArgument("Vector map is missing key 'value'.")
+    if len(fields) > 2:
+        raise InvalidArgument("Vector Value map has extraneous entries.")
+    if not fields["value"].HasField("array_value"):
+        raise InvalidArgument("Vector Value type must be an array.")
+    elements = fields["value"].array_value.values
+    doubles = tuple(one.double_value for one in elements if one.HasField("double_value"))
+    if not elements:
+        raise InvalidArgument("Cannot have a zero length vector.")
+    if len(doubles) != len(elements):
+        raise InvalidArgument("Vector must only contain values of type 'double'")
+    return Vector(doubles)
+
+
 def _decode_map(message: Any) -> Fields | Vector:
     fields = message.fields
     if "__type__" in fields and fields["__type__"].string_value == _VECTOR_TYPE:
-        elements = fields["value"].array_value.values if "value" in fields else []
-        if len(fields) != 2 or any(
-            one.WhichOneof("value_type") != "double_value" for one in elements
-        ):
-            raise InvalidArgument("Vector must only contain values of type 'double'")
-        return Vector(tuple(one.double_value for one in elements))
+        return _decode_vector(fields)
     return decode_fields(fields)
 
 
@@ -267,7 +278,9 @@ def _decode_transform(message: Any) -> Transform:
     match Kind(kind):
         case Kind.SET_TO_SERVER_VALUE:
             if message.set_to_server_value != 1:
-                raise InvalidArgument("The server value of a field transform must be REQUEST_TIME.")
+                raise InvalidArgument(
+                    "ServerValue type must be specified for set_to_server_value transformation."
+                )
             return Transform(path, Kind.SET_TO_SERVER_VALUE)
         case Kind.APPEND_MISSING_ELEMENTS | Kind.REMOVE_ALL_FROM_ARRAY as array:
             elements = [decode_value(one) for one in getattr(message, kind).values]

@@ -104,6 +104,8 @@ def _value_bytes(value: Value, depth: int, top: str) -> int:
             return _map_bytes(value, depth + 1, top)
         if any(isinstance(element, list) for element in value):
             raise InvalidArgument("Cannot convert an array value in an array value.")
+        if any(isinstance(element, Vector) for element in value):
+            raise InvalidArgument("Cannot convert a vector value in an array value.")
         return sum(_value_bytes(element, depth + 1, top) for element in value)
     if isinstance(value, GeoPoint):
         return 16

@@ -36,6 +36,8 @@ from emulator.wire import Context, Rpc
 
 _DEFAULT_PAGE_SIZE = 300
 
+_TOKEN_PARTS: Final[dict[str, Any]] = {"after": str, "skip": int, "read_time_us": int}
+
 _ListReply: Final[Any] = types.ListDocumentsResponse.pb()
 _ListIdsReply: Final[Any] = types.ListCollectionIdsResponse.pb()
 
@@ -96,7 +98,7 @@ class ListService:
             below = view.database.documents(parent.name, None, True, view.read_time_us)
             ids = sorted({document.name[depth] for document in below})
         after = _decode_token(request.page_token).get("after", "")
-        start = bisect_right(ids, str(after)) if after else 0
+        start = bisect_right(ids, after) if after else 0
         page = ids[start : start + size]
         more = start + size < len(ids)
         return _ListIdsReply(
@@ -124,11 +126,9 @@ def _decode_token(text: str) -> dict[str, Any]:
         return {}
     try:
         token = json.loads(base64.urlsafe_b64decode(text))
-    except ValueError as error:
+        return {key: _TOKEN_PARTS[key](value) for key, value in token.items()}
+    except (ValueError, KeyError, AttributeError) as error:
         raise InvalidArgument("invalid page token") from error
-    if not isinstance(token, dict):
-        raise InvalidArgument("invalid page token")
-    return token
 
 
 def _under(parent: Name, collection_id: str) -> Any:
@@ -146,7 +146,7 @@ Page = tuple[list[tuple[Name, Document | None]], dict[str, Any]]
 
 def _page(view: View, parent: Name, request: Any, size: int, token: dict[str, Any]) -> Page:
     """One page in order of name, and the token of the next ({}: this is the last)."""
-    after = tuple(str(token["after"]).split("/")) if "after" in token else ()
+    after = tuple(token["after"].split("/")) if "after" in token else ()
     listed: list[tuple[Name, Document | None]] = []
     for name, document in _names(view, parent, request.collection_id, after):
         if document is None and not request.show_missing:
@@ -196,7 +196,7 @@ def _ordered_page(view: View, parent: Name, request: Any, size: int, token: dict
     """One page in the order of `order_by`, cut from the state at the first page's time."""
     read_time_us = view.snapshot_us
     if "read_time_us" in token:
-        read_time_us = int(token["read_time_us"])
+        read_time_us = token["read_time_us"]
         view.database.check_read_time(read_time_us, view.now_us)
     documents = list(
         view.database.documents(parent, request.collection_id or None, False, read_time_us)
@@ -211,7 +211,7 @@ def _ordered_page(view: View, parent: Name, request: Any, size: int, token: dict
         present = [(order_key(value), one) for value, one in keyed if value is not MISSING]
         present.sort(key=lambda pair: pair[0], reverse=descending)
         documents = [one for _, one in present]
-    skip = int(token.get("skip", 0))
+    skip = token.get("skip", 0)
     page: list[tuple[Name, Document | None]] = [
         (one.name, one) for one in documents[skip : skip + size]
     ]
