@@ -5,9 +5,11 @@
    disturbs both.
 2. A metric has one value a round and side. The table shows the median over the rounds and
    the lowest and highest; a difference within the spread is not a difference.
-3. Time to the first answer counts from the start of the process to a first RPC answered, over
+3. Each side is started once before, uncounted: files are in the system's cache then, and
+   Python's are compiled, as on any second start.
+4. Time to the first answer counts from the start of the process to a first RPC answered, over
    a channel made once the port accepts. Memory is the resident set of the whole process tree.
-4. The clients run in the benchmark's own process, on the same machine: both sides pay for it.
+5. The clients run in the benchmark's own process, on the same machine: both sides pay for it.
 
 Results go to bench/results/NAME.json and NAME.md.
 """
@@ -48,10 +50,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Target:
-    """What the embedded side should reach: `met(ours, theirs)`; theirs is None if not run."""
+    """What the embedded side should reach: `met(ours, theirs)`; None where it cannot be said.
+
+    `theirs` is None if the other side was not measured.
+    """
 
     text: str
-    met: Callable[[float, float | None], bool]
+    met: Callable[[float, float | None], bool | None]
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,12 @@ def at_most(limit: float, unit: str) -> Target:
 
 def at_most_times(factor: float, words: str) -> Target:
     """At most `factor` times the other side's value."""
-    return Target(words, lambda ours, theirs: theirs is None or ours <= factor * theirs)
+    return Target(words, lambda ours, theirs: None if theirs is None else ours <= factor * theirs)
 
 
 def at_least_times(factor: float, words: str) -> Target:
     """At least `factor` times the other side's value."""
-    return Target(words, lambda ours, theirs: theirs is None or ours >= factor * theirs)
+    return Target(words, lambda ours, theirs: None if theirs is None else ours >= factor * theirs)
 
 
 class Server:
@@ -143,6 +148,7 @@ def running(side: Side, first_rpc: Callable[[str], None]) -> Iterator[Server]:
     begun = time.perf_counter()
     process = subprocess.Popen(
         command,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
         stdin=subprocess.PIPE,  # closes when we end, which an embedded server is told to heed
         stdout=subprocess.DEVNULL,
         stderr=None if os.environ.get("BENCH_SERVER_LOG") else subprocess.DEVNULL,
@@ -201,7 +207,8 @@ class Results:
         if metric.target is None or ours is None:
             return ""
         met = metric.target.met(ours, self.median(metric.key, GCLOUD))
-        return f"{metric.target.text}: {'met' if met else 'MISSED'}"
+        verdict = {True: ": met", False: ": MISSED", None: ""}[met]
+        return metric.target.text + verdict
 
     def rows(self) -> list[list[str]]:
         """The table, its head first."""
@@ -286,6 +293,9 @@ def run(
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, stop)  # so that the server in use is stopped, too
+    for side in sides:
+        with running(side, first_rpc):
+            pass
     for number in range(rounds):
         for side in sides if number % 2 == 0 else tuple(reversed(sides)):
             with running(side, first_rpc) as server:

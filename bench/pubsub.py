@@ -4,6 +4,9 @@ Single publishes, callbacks and push go through the official Python client. Thro
 measured with bare gRPC stubs and the client's message types, since the client library itself
 is the bottleneck above a few thousand messages a second; one line shows it as well.
 
+The side "bare" is a server without a broker (bench/bare.py), for the floor of publish and
+callback: what it costs is not the broker's.
+
 Latency "at rest" is of one message at a time, 20 to 70 ms apart at random, so that a server
 that polls is met at every phase of its poll.
 """
@@ -33,6 +36,7 @@ from bench.measure import Metric, Server, Side
 from emulator import gcloud
 
 PROJECT = "projects/bench"
+BARE = "bare"
 PAYLOAD = b"x" * 100
 SIZES = {1_000: "1k", 10_000: "10k", 100_000: "100k", 1_000_000: "1M"}
 
@@ -213,7 +217,7 @@ def single_publishes(server: Server, stub: Stub, n: int) -> Iterator[tuple[str, 
     yield "publish_p99", measure.percentile(samples, 99)
 
 
-def callbacks(server: Server, stub: Stub, n: int, many: int) -> Iterator[tuple[str, float]]:
+def callbacks(server: Server, stub: Stub, n: int) -> Iterator[tuple[str, float]]:
     topic = stub.create("callback", "callback")
     publisher = pubsub_v1.PublisherClient(
         pubsub_v1.types.BatchSettings(max_messages=1),
@@ -236,11 +240,11 @@ def callbacks(server: Server, stub: Stub, n: int, many: int) -> Iterator[tuple[s
         samples = at_rest(lambda data: publisher.publish(topic, data), arrived, n)
         yield "callback_p50", measure.percentile(samples, 50)
         yield "callback_p99", measure.percentile(samples, 99)
-        publish = stub.publish()
+        publish, many = stub.publish(), 100 * n
         begun = time.perf_counter()
         for _ in range(many // 1000):
             publish(batch(topic, 1000))
-        for _ in range(many // 1000 * 1000):
+        for _ in range(many):
             last = arrived.get(timeout=60)
         yield "callbacks", many / (last - begun)
     finally:
@@ -373,12 +377,15 @@ def scenario(
     few = 20 if quick else 100
 
     def run(side: Side, server: Server) -> Iterator[tuple[str, float]]:
-        yield "start", server.first_answer_seconds
-        yield "idle_memory", server.rss_bytes() / 1e6
+        if side.name != BARE:
+            yield "start", server.first_answer_seconds
+            yield "idle_memory", server.rss_bytes() / 1e6
         with grpc.insecure_channel(server.address) as channel:
             stub = Stub(channel)
             yield from single_publishes(server, stub, 100 if quick else 1000)
-            yield from callbacks(server, stub, few, 2000 if quick else 10_000)
+            yield from callbacks(server, stub, few)
+            if side.name == BARE:
+                return
             yield from push(stub, few)
             yield from throughput(stub, 5 if quick else 30)
             yield from ordered(stub, 2 if quick else 10)
@@ -408,6 +415,9 @@ def sides(wanted: str) -> list[Side]:
             found.append(
                 Side(measure.GCLOUD, lambda port: installed.command("pubsub", "127.0.0.1", port))
             )
+    if wanted == "both":
+        bare = [sys.executable, "-m", "bench.bare"]
+        found.append(Side(BARE, lambda port: [*bare, str(port)]))
     return found
 
 
@@ -415,7 +425,7 @@ def main() -> int:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(prog="python -m bench.pubsub", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is stored")
+    parser.add_argument("--quick", action="store_true", help="a smoke run, not stored")
     parser.add_argument("--full", action="store_true", help="a backlog of 1M on both sides")
     parser.add_argument("--rounds", type=int, help="default: 3, with --quick 1")
     parser.add_argument(
@@ -431,7 +441,7 @@ def main() -> int:
         print(json.dumps(results.as_dict()))
     else:
         measure.show(results)
-    if not arguments.quick:
+    if not arguments.quick and arguments.backend == "both":
         version = gcloud.find().pubsub_version or "not installed"
         note = f"`python -m bench.pubsub`, {rounds} rounds; Google's emulator {version}."
         for path in results.store(note):
