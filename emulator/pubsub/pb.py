@@ -38,7 +38,10 @@ def types_only() -> Iterator[None]:
     try:
         yield
     finally:
+        # Not left half made: whoever imports them next gets them whole. The modules of the
+        # messages themselves stay, so that their classes exist once.
         del sys.modules[_PACKAGE]
+        sys.modules.pop(f"{_PACKAGE}.types", None)
 
 
 with types_only():

@@ -30,6 +30,7 @@ from emulator.pubsub.filters import parse_filter
 from emulator.pubsub.leases import NEVER, Timetable
 from emulator.pubsub.message import DONE, LEASED, READY, WAITING, Delivery, KeyQueue, Message
 from emulator.pubsub.names import MAX_ACK_DEADLINE_SECONDS, short_name
+from emulator.pubsub.ordering import KeyQueues
 from emulator.pubsub.settings import SubscriptionSettings
 
 _ACK_ID = re.compile(r"[0-9a-f]+-[0-9a-f]+-[0-9a-f]+")
@@ -79,7 +80,7 @@ class Subscription:
         self._turn_of_returned = True
         self._deliveries: dict[int, Delivery] = {}
         self._leases: dict[str, Delivery] = {}
-        self._keys: dict[str, KeyQueue] = {}
+        self._keys = KeyQueues(self._ready, self._deliveries)
         self._expiries: Timetable[Delivery] = Timetable(_lease_end)
         self._backoffs: Timetable[Delivery | KeyQueue] = Timetable(_backoff_end)
         self.configure(settings)
@@ -125,43 +126,14 @@ class Subscription:
             return
         if self._ordered:
             for message in messages:
-                self._enqueue_ordered(message)
+                if message.ordering_key:
+                    self._keys.add(message)
+                else:
+                    self._ready.append(message)
         else:
             self._ready.extend(messages)
         self._plan(messages[0].publish_time_us + self.retention_us)
         self.notify()
-
-    def _enqueue_ordered(self, message: Message) -> None:
-        if not message.ordering_key:
-            self._ready.append(message)
-            return
-        key = self._keys.get(message.ordering_key)
-        if key is None:
-            key = self._keys[message.ordering_key] = KeyQueue(message.ordering_key)
-        key.pending.append(message)
-        self._offer(key)
-
-    def _offer(self, key: KeyQueue) -> None:
-        """Queue the key where its next message can be taken, if it can; forget it if empty."""
-        if not key.pending:
-            if not key.outstanding and self._keys.get(key.key) is key:
-                del self._keys[key.key]
-            return
-        if key.not_before_us:
-            return
-        owner = key.owner
-        if owner is not None and not key.outstanding:
-            owner = key.owner = None
-            key.place = None
-        if owner is None:
-            place = self._ready
-        elif len(key.outstanding) >= owner.key_window:
-            return
-        else:
-            place = owner.keys
-        if key.place is not place:
-            key.place = place
-            place.append(key)
 
     def has_ready(self) -> bool:
         """Whether a consumer that owns no key may get something (a stale token may deceive)."""
@@ -209,7 +181,7 @@ class Subscription:
         """The next message for this consumer, in no queue any more."""
         while True:
             if consumer.keys:
-                delivery = self._next_of_key(consumer.keys, consumer, oldest_us)
+                delivery = self._keys.take(consumer.keys, consumer, oldest_us)
                 if delivery is not None:
                     return delivery
                 continue
@@ -229,7 +201,7 @@ class Subscription:
                 return None
             item = ready[0]
             if isinstance(item, KeyQueue):
-                delivery = self._next_of_key(ready, consumer, oldest_us)
+                delivery = self._keys.take(ready, consumer, oldest_us)
                 if delivery is not None:
                     return delivery
                 continue
@@ -238,39 +210,6 @@ class Subscription:
                 continue
             delivery = self._deliveries[item.sequence] = Delivery(item, None)
             return delivery
-
-    def _next_of_key(
-        self, place: deque[Any], consumer: Consumer, oldest_us: int
-    ) -> Delivery | None:
-        """The next of the key at the head of `place`; the key stays there while it has more."""
-        key: KeyQueue = place[0]
-        if key.place is not place or key.not_before_us:
-            place.popleft()
-            if key.place is place:
-                key.place = None
-            return None
-        while key.pending:
-            item = key.pending.popleft()
-            message = item.message if isinstance(item, Delivery) else item
-            if message.publish_time_us <= oldest_us:
-                self._deliveries.pop(message.sequence, None)
-                continue
-            if isinstance(item, Delivery):
-                delivery = item
-            else:
-                delivery = self._deliveries[message.sequence] = Delivery(message, key)
-            key.outstanding[message.sequence] = delivery
-            if key.owner is not consumer:
-                key.owner = consumer
-            if place is not consumer.keys or len(key.outstanding) >= consumer.key_window:
-                place.popleft()
-                key.place = None
-                self._offer(key)
-            return delivery
-        place.popleft()
-        key.place = None
-        self._offer(key)
-        return None
 
     # -- settle -----------------------------------------------------------------------------
 
@@ -365,8 +304,7 @@ class Subscription:
         key = delivery.key
         if key is not None:
             key.outstanding.pop(sequence, None)
-            self._offer(key)
-            if key.place is not None:
+            if self._keys.offer(key):
                 self.notify()
 
     def _retain(self, message: Message, now_us: int) -> None:
@@ -411,7 +349,7 @@ class Subscription:
                 delivery.key.not_before_us = delivery.deadline_us
                 self._backoffs.add(delivery.deadline_us, delivery.key, len(self._deliveries))
                 self._plan(delivery.deadline_us)
-            self._offer(delivery.key)
+            self._keys.offer(delivery.key)
         elif delay_us:
             delivery.state = WAITING
             self._backoffs.add(delivery.deadline_us, delivery, len(self._deliveries))
@@ -423,14 +361,9 @@ class Subscription:
 
     def _put_back_in_order(self, key: KeyQueue, first: Delivery) -> None:
         """`first` and what is out of its key after it become pending again, leases ended."""
-        start = first.message.sequence
-        back = [key.outstanding[sequence] for sequence in key.outstanding if sequence >= start]
-        for delivery in back:
-            del key.outstanding[delivery.message.sequence]
-            if delivery.state == LEASED and delivery.consumer is not None:
+        for delivery in self._keys.put_back(key, first):
+            if delivery.consumer is not None:
                 self._end_lease(delivery)
-            delivery.state = READY
-        key.pending.extendleft(reversed(back))
 
     def release(self, consumer: Consumer) -> None:
         """The consumer is gone: what it had goes back at once, and no failure is counted."""
@@ -443,9 +376,7 @@ class Subscription:
                 continue  # put back with an earlier one of its key
             if delivery.key is not None:
                 self._put_back_in_order(delivery.key, delivery)
-                delivery.key.owner = None
-                delivery.key.place = None
-                self._offer(delivery.key)
+                self._keys.offer(delivery.key)
             else:
                 self._end_lease(delivery)
                 delivery.state = READY
@@ -466,7 +397,7 @@ class Subscription:
             woken = True
             if isinstance(thing, KeyQueue):
                 thing.not_before_us = 0
-                self._offer(thing)
+                self._keys.offer(thing)
             else:
                 thing.state = READY
                 self._returned.append(thing)
@@ -510,12 +441,8 @@ class Subscription:
     def unacked(self) -> list[Message]:
         """Every message it still has to deliver or to see acked, in the order published."""
         found = {m.sequence: m for m in self._ready if isinstance(m, Message)}
-        for key in self._keys.values():
-            for item in key.pending:
-                message = item.message if isinstance(item, Delivery) else item
-                found[message.sequence] = message
-        for sequence, delivery in self._deliveries.items():
-            found[sequence] = delivery.message
+        found.update((m.sequence, m) for m in self._keys.pending())
+        found.update((sequence, d.message) for sequence, d in self._deliveries.items())
         return [found[sequence] for sequence in sorted(found)]
 
     def replace_backlog(self, messages: Iterable[Message], now_us: int) -> None:
@@ -525,39 +452,29 @@ class Subscription:
         end, so that order holds from the start.
         """
         wanted = {m.sequence: m for m in messages}
-        kept = {}
         for sequence, delivery in list(self._deliveries.items()):
-            if sequence in wanted:
-                kept[sequence] = delivery
-                if not self._ordered:
-                    continue
+            keep = sequence in wanted
+            if keep and not self._ordered:
+                continue
             if delivery.state == LEASED:
                 self._end_lease(delivery)
-            delivery.state = READY if sequence in kept else DONE
-        self._deliveries = kept
+            delivery.state = READY if keep else DONE
+            if not keep:
+                del self._deliveries[sequence]
         self._ready.clear()
-        for key in self._keys.values():
-            key.place = None
         self._keys.clear()
         if self._ordered:
             self._returned.clear()
             self._backoffs.clear()
         for sequence in sorted(wanted):
-            old = kept.get(sequence)
-            if not self._ordered:
-                if old is None:
-                    self._ready.append(wanted[sequence])
-            elif old is None or not wanted[sequence].ordering_key:
-                if old is not None:
-                    self._returned.append(old)
-                else:
-                    self._enqueue_ordered(wanted[sequence])
-            else:
-                name = old.message.ordering_key
-                key = self._keys.setdefault(name, KeyQueue(name))
-                old.key = key
-                key.pending.append(old)
-                self._offer(key)
+            message = wanted[sequence]
+            delivery_before = self._deliveries.get(sequence)
+            if self._ordered and message.ordering_key:
+                self._keys.add(delivery_before or message)
+            elif delivery_before is None:
+                self._ready.append(message)
+            elif self._ordered:
+                self._returned.append(delivery_before)
         self.advance(now_us)
         self.notify()
 
