@@ -125,7 +125,8 @@ class ProtobufSchema:
             else:
                 json_format.Parse(data, parsed)
         except (message.DecodeError, json_format.ParseError, UnicodeDecodeError) as error:
-            raise InvalidArgument(f"Could not parse protocol buffer message: {error}") from error
+            told = " ".join(str(error).split())  # of json_format, in several lines
+            raise InvalidArgument(f"Could not parse protocol buffer message: {told}") from error
         if not parsed.IsInitialized():
             raise InvalidArgument(
                 "Could not parse protocol buffer message: a required field is missing"
