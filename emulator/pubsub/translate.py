@@ -153,9 +153,15 @@ def updated_topic(
         asked.schema_settings if "schema_settings" in named else (present.schema_settings)
     )
     parts = {p.partition(".")[2] for p in paths if p.startswith("schema_settings.")}
-    if parts and present.schema_settings is not None:
-        values = {part: getattr(message.schema_settings, part) for part in parts}
-        schema_settings = replace(present.schema_settings, **values)
+    if parts:
+        merged = pb.Topic().schema_settings
+        if present.schema_settings is not None:
+            merged = settings_to_pb(present.schema_settings)
+        known = merged.DESCRIPTOR
+        check_mask("SchemaSettings", known, parts, frozenset(known.fields_by_name))
+        for part in parts:
+            setattr(merged, part, getattr(message.schema_settings, part))
+        schema_settings = settings_from_pb(merged)
     return TopicSettings(
         name=present.name,
         labels=asked.labels if "labels" in named else present.labels,

@@ -12,6 +12,8 @@ from emulator.errors import InvalidArgument, NotFound
 from emulator.pubsub.schema_kinds import compile_schema
 from emulator.pubsub.schema_service import schema_service, settings_from_pb, settings_to_pb
 from emulator.pubsub.schemas import Encoding, SchemaRegistry, SchemaSettings
+from emulator.pubsub.settings import TopicSettings
+from emulator.pubsub.translate import updated_topic
 
 NAME = "projects/p/schemas/user"
 AVRO = '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]}'
@@ -143,3 +145,27 @@ def test_settings_of_a_topic_travel_both_ways() -> None:
     assert settings_from_pb(settings_to_pb(settings)) == settings
     with pytest.raises(InvalidArgument, match=r"schema_settings\.encoding"):
         settings_from_pb(types.SchemaSettings.pb()(schema=NAME))
+
+
+def test_settings_of_a_topic_are_updated_by_part() -> None:
+    """A mask may name single fields; the result is checked as a whole."""
+    present = TopicSettings(
+        "projects/p/topics/ttt",
+        schema_settings=SchemaSettings(NAME, Encoding.JSON, last_revision_id="00000001"),
+    )
+    given = types.Topic.pb()(name=present.name, schema_settings={"encoding": "BINARY"})
+
+    def updated(*paths: str, settings: TopicSettings = present) -> SchemaSettings | None:
+        return updated_topic(settings, given, paths, lenient=False).schema_settings
+
+    assert updated("schema_settings.encoding") == SchemaSettings(
+        NAME, Encoding.BINARY, last_revision_id="00000001"
+    )
+    assert updated(
+        "schema_settings.encoding", "schema_settings.last_revision_id"
+    ) == SchemaSettings(NAME, Encoding.BINARY)
+    assert updated("labels") == present.schema_settings
+    with pytest.raises(InvalidArgument, match="other is not a known SchemaSettings field"):
+        updated("schema_settings.other")
+    with pytest.raises(InvalidArgument, match=r"schema_settings\.encoding"):
+        updated("schema_settings.schema", settings=TopicSettings(present.name))
