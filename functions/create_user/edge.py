@@ -51,9 +51,6 @@ def install() -> None:
     """Answer what the framework itself refuses or fails at; call while `main.py` is loaded."""
     for handled in (Exception, 500):  # 500 by number: the framework's own handler has it
         functions_framework.errorhandler(handled)(_problem_response)
-    # Otherwise `/x//y` is answered with an HTML redirect.
-    if flask.has_app_context():
-        flask.current_app.url_map.merge_slashes = False
 
 
 def sign_up(

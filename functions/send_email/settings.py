@@ -2,10 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
-from email import policy
 from email.headerregistry import Address
 from urllib.parse import urlsplit
 
+from shared.events import is_address
 from shared.settings import (
     KEY_SET_SHAPE,
     KeySet,
@@ -23,13 +23,16 @@ from shared.settings import (
 
 def sender(value: str) -> Address:
     """One address, with or without a display name."""
-    header = policy.default.header_factory("From", text(value))
-    if header.defects or len(header.addresses) != 1 or not header.addresses[0].domain:
+    # Not by the library's header parser: it raises IndexError for `a@`.
+    name, bracket, address = text(value).rpartition("<")
+    if bracket:
+        address, closing = address[:-1], address[-1:]
+        if closing != ">" or not set('<>@,"').isdisjoint(name):
+            raise ValueError("not one address")
+    if not is_address(address.lower()):
         raise ValueError("not one address")
-    address: Address = header.addresses[0]
-    if not address.addr_spec.isascii():
-        raise ValueError("not ASCII")
-    return address
+    local_part, _, domain = address.partition("@")
+    return Address(name.strip(), local_part, domain)
 
 
 def page_url(value: str) -> str:

@@ -7,8 +7,13 @@ from pathlib import Path
 from types import ModuleType
 
 import functions_framework
+import hypothesis
 import pytest
 from werkzeug.test import Client
+
+# The same examples every time, and no verdict on how busy the machine is.
+hypothesis.settings.register_profile("unit", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("unit")
 
 ROOT = Path(__file__).parents[2]
 
