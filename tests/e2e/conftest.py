@@ -29,6 +29,7 @@ from emulator.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60.0
+ATTEMPTS = 12  # at a second at most between them, more than a killed worker's lease lasts
 T = TypeVar("T")
 
 
@@ -214,7 +215,7 @@ def fast(topology: Topology) -> Topology:
         ack_deadline_seconds=10,
         minimum_backoff_seconds=0.2,
         maximum_backoff_seconds=1,
-        max_delivery_attempts=5,
+        max_delivery_attempts=ATTEMPTS,
     )
     quick = quick.with_function("send-email", timeout_seconds=4)
     quick = quick.with_environment(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import requests
 
-from tests.e2e.conftest import RunningStack
+from tests.e2e.conftest import ATTEMPTS, RunningStack
 
 
 def test_a_sign_up_becomes_a_mail(stack: RunningStack, address: str) -> None:
@@ -134,8 +134,8 @@ def test_a_broken_message_is_recorded_and_not_retried(stack: RunningStack) -> No
 def test_an_event_that_never_succeeds_ends_in_the_dead_letter_subscription(
     stack: RunningStack, address: str
 ) -> None:
-    """After the fifth failed delivery it is found there, whole."""
-    stack.mail.fail_next("451 4.3.0 never", times=5)
+    """After the last failed delivery it is found there, whole."""
+    stack.mail.fail_next("451 4.3.0 never", times=ATTEMPTS)
     event_id, record = stack.outbox_of(stack.sign_up(address).json()["user"]["id"])
     dead = stack.pull_dead_letter("ce-id", event_id)
     assert dead.data == record["data"]

@@ -1,0 +1,148 @@
+"""The rules of this repository that a machine can check."""
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from create_user.settings import CreateUserSettings, RelaySettings
+from send_email.settings import SendEmailSettings
+from shared.settings import Variable, variables
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path
+    for folder in ("functions", "emulator", "tests", "bench")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+# The embedded services' files that touch the outside: they translate, wait, listen or send.
+# Everything else in emulator/pubsub and emulator/firestore is PURE: told the time, never asking.
+EDGES = {
+    "pubsub": {
+        "convert.py",
+        "iam_service.py",
+        "oidc.py",
+        "pb.py",
+        "publisher_service.py",
+        "pull.py",
+        "push.py",
+        "runtime.py",
+        "schema_avro.py",
+        "schema_protobuf.py",
+        "schema_service.py",
+        "server.py",
+        "streaming_pull.py",
+        "subscriber_service.py",
+    },
+    "firestore": set(),
+}
+OUTSIDE = {
+    "aiohttp",
+    "asyncio",
+    "fastavro",
+    "google",
+    "grpc",
+    "grpc_tools",
+    "jwt",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "uuid",
+}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Every module the file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _pure_files() -> list[Path]:
+    return [
+        path
+        for service, edges in EDGES.items()
+        for path in sorted((ROOT / "emulator" / service).glob("*.py"))
+        if path.name not in edges
+    ]
+
+
+@pytest.mark.parametrize("path", _pure_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_core_imports_nothing_of_the_outside_world(path: Path) -> None:
+    """No gRPC, protobuf, event loop, clock or chance: a test drives it with plain calls."""
+    assert not {name.partition(".")[0] for name in _imports(path)} & OUTSIDE
+
+
+@pytest.mark.parametrize(
+    ("service", "name"), [(service, name) for service, names in EDGES.items() for name in names]
+)
+def test_every_listed_edge_exists(service: str, name: str) -> None:
+    """The list of exceptions does not outlive them."""
+    assert (ROOT / "emulator" / service / name).is_file()
+
+
+def test_functions_and_emulator_never_import_each_other() -> None:
+    """The functions are what is deployed; the emulator is what they run on here."""
+    for path in SOURCES:
+        top = path.relative_to(ROOT).parts[0]
+        forbidden = {"functions": {"emulator"}, "emulator": {"functions", "shared", "create_user"}}
+        used = {name.partition(".")[0] for name in _imports(path)}
+        assert not used & forbidden.get(top, set()), path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_says_what_it_is_and_is_not_long(path: Path) -> None:
+    """A module docstring of at most 25 lines; at most 700 lines in all."""
+    text = path.read_text()
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring, "no module docstring"
+    assert docstring.count("\n") < 25, "a module docstring has at most 25 lines"
+    assert text.count("\n") <= 700
+
+
+def _all_variables() -> Iterator[Variable]:
+    tables = (CreateUserSettings, RelaySettings, SendEmailSettings)
+    yield from itertools.chain.from_iterable(variables(table) for table in tables)
+
+
+@pytest.mark.parametrize("variable", [*_all_variables()], ids=lambda variable: variable.name)
+def test_every_setting_is_in_the_readme_with_its_default(variable: Variable) -> None:
+    """The README's table is the code's."""
+    (row,) = {
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith(f"| `{variable.name}`")
+    }
+    shown = [cell.strip() for cell in row.split("|")[3:5]]
+    default = "required" if variable.default is None else variable.default
+    assert shown[0].strip("`") == (default or "none")
+    assert shown[1] == variable.meaning
+
+
+def test_every_difference_names_a_test_that_exists() -> None:
+    """docs/differences.md lists each difference with the test that shows it."""
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/differences.md").read_text())
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_each_functions_requirements_are_pinned() -> None:
+    """What is deployed is what was tested."""
+    for path in [*(ROOT / "functions").glob("*/requirements.txt"), ROOT / "requirements.txt"]:
+        for line in path.read_text().splitlines():
+            requirement = line.partition("#")[0].strip()
+            if requirement and not requirement.startswith("-"):
+                assert re.fullmatch(r"[\w.-]+==[\w.]+", requirement), f"{path}: {requirement}"
