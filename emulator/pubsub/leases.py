@@ -2,7 +2,7 @@
 
 1. An entry may be stale: its owner says so when it comes up (`ends_us`). A later end is
    looked up then, so extending a lease costs nothing; only an earlier end is pushed again.
-2. When stale entries outnumber live ones, the heap is rebuilt.
+2. When stale entries far outnumber live ones, the heap is rebuilt.
 """
 
 import heapq
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 NEVER = 1 << 62
-_SLACK = 64
+_SLACK = 1024
 
 
 class Timetable(Generic[T]):
@@ -32,7 +32,7 @@ class Timetable(Generic[T]):
         """`thing` ends at `end_us` (or later, if it says so then); at most `live` have an end."""
         self._count += 1
         heapq.heappush(self._heap, (end_us, self._count, thing))
-        if len(self._heap) > 2 * live + _SLACK:
+        if len(self._heap) > 3 * live + _SLACK:
             self._rebuild()
 
     def _rebuild(self) -> None:

@@ -49,8 +49,9 @@ class Message:
     def size(self) -> int:
         """Bytes, as flow control counts them."""
         size = len(self.data)
-        for key, value in self.attributes.items():
-            size += len(key) + len(value)
+        if self.attributes:
+            for key, value in self.attributes.items():
+                size += len(key) + len(value)
         return size
 
 

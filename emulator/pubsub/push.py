@@ -12,6 +12,7 @@ Source: https://cloud.google.com/pubsub/docs/push
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 
@@ -29,6 +30,30 @@ from emulator.pubsub.subscription import Subscription
 log = logging.getLogger(__name__)
 
 Send = Callable[[Subscription, Delivery], Awaitable[bool]]
+
+
+class _Processing(aiohttp.ClientError):
+    """The endpoint answered 102."""
+
+
+class _Response(aiohttp.ClientResponse):
+    """Takes 102 for the answer; aiohttp waits for another one after any 1xx."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        read = protocol.read
+
+        async def read_answer() -> Any:
+            answer = await read()
+            if answer[0].code == 102:
+                raise _Processing
+            return answer
+
+        protocol.read = read_answer
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read
 
 
 class Pusher:
@@ -137,6 +162,7 @@ class Pushers:
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                response_class=_Response,
             )
         timeout = aiohttp.ClientTimeout(total=settings.ack_deadline_seconds)
         try:
@@ -144,6 +170,8 @@ class Pushers:
                 push.endpoint, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 await response.read()
+        except _Processing:
+            return True
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             log.info("push to %s failed: %s", push.endpoint, error or type(error).__name__)
             return False

@@ -6,7 +6,8 @@
                  "publish_time": "2026-11-23T06:06:03.184Z"},
      "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1}
 
-1. `deliveryAttempt` is there with a dead letter policy only; empty fields are left out.
+1. `deliveryAttempt` is there with a dead letter policy only; `attributes` and `orderingKey`
+   are left out when empty, `data` never: functions-framework refuses a message without it.
 2. Without the wrapper the body is the data alone; with `write_metadata` the rest is in headers.
 
 Sources: https://cloud.google.com/pubsub/docs/push#receive_push and
@@ -48,8 +49,7 @@ def _wrapped(settings: SubscriptionSettings, delivery: Delivery) -> bytes:
     message: dict[str, Any] = {}
     if stored.attributes:
         message["attributes"] = dict(stored.attributes)
-    if stored.data:
-        message["data"] = base64.b64encode(stored.data).decode()
+    message["data"] = base64.b64encode(stored.data).decode()
     message["messageId"] = message["message_id"] = stored.message_id
     if stored.ordering_key:
         message["orderingKey"] = stored.ordering_key

@@ -5,6 +5,7 @@ Pull waits in the subscription's feed; StreamingPull is in streaming.py.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -172,8 +173,13 @@ class Subscriber:
     def create_snapshot(self, request: Any, _context: Context) -> Any:
         """CreateSnapshot."""
         translate.refuse_tags(request, lenient=self._lenient)
+        name = request.name
+        if not name:  # "If the name is not provided, the server will assign a random name"
+            self._broker.subscription(request.subscription)
+            project = names.project_of(request.subscription)
+            name = f"projects/{project}/snapshots/snapshot-{secrets.token_hex(8)}"
         snapshot = self._broker.create_snapshot(
-            request.name, request.subscription, dict(request.labels), self._runtime.now_us()
+            name, request.subscription, dict(request.labels), self._runtime.now_us()
         )
         return translate.snapshot_to(snapshot)
 
