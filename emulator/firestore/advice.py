@@ -240,9 +240,7 @@ def _lacking(
         if part <= set(prefix):
             covered |= part
             covered.update(suffix)
-    if not suffix and not group:
-        return []  # joined from automatic indexes
-    if not group and not prefix and _automatic(suffix):
+    if not group and _automatic(prefix, suffix):
         return []
     if covered >= {*prefix, *suffix}:
         return []
@@ -278,9 +276,15 @@ def _suffix(
     return tuple(suffix)
 
 
-def _automatic(suffix: tuple[IndexField, ...]) -> bool:
-    """Whether a collection's automatic indexes give this order."""
-    return len(suffix) == 1 and suffix[0].path != NAME_PATH and suffix[0].mode is not Mode.VECTOR
+def _automatic(prefix: Sequence[IndexField], suffix: Sequence[IndexField]) -> bool:
+    """Whether a collection's automatic indexes are enough, joined if there are several."""
+    if not suffix:
+        return True
+    if len(suffix) > 1 or suffix[0].mode is Mode.VECTOR:
+        return False
+    if suffix[0].path == NAME_PATH:  # descending: so are the names in a descending index
+        return bool(prefix) and all(field.mode is Mode.ASCENDING for field in prefix)
+    return not prefix
 
 
 class Advisor:
