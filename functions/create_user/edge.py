@@ -36,7 +36,7 @@ MAX_BODY_BYTES = 16 * 1024
 _RETRY_AFTER = {"Retry-After": "2"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Problem(Exception):
     """An error as its answer: status, stable code, a sentence, and what else belongs to it."""
 
@@ -71,7 +71,7 @@ def sign_up(
     return _answered(request, project, answer)
 
 
-def relay(request: flask.Request, project: str, relay: Callable[[], Relay]) -> flask.Response:
+def run_relay(request: flask.Request, project: str, relay: Callable[[], Relay]) -> flask.Response:
     """Answer a POST, whatever its body: 200 with what the run did, 503 if an outage ended it."""
 
     def answer(trace: Trace) -> flask.Response:

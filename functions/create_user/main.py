@@ -97,4 +97,4 @@ def create_user(request: flask.Request) -> flask.Response:
 @functions_framework.http
 def relay_outbox(request: flask.Request) -> flask.Response:
     """HTTP entry point: POST, from Cloud Scheduler, to publish what is pending."""
-    return edge.relay(request, relay_settings.project, relay.get)
+    return edge.run_relay(request, relay_settings.project, relay.get)

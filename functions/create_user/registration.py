@@ -21,13 +21,12 @@ from datetime import datetime
 from typing import Protocol
 
 from shared import logs
-from shared.documents import StoreUnavailable
 from shared.events import Message, UserCreated, encode
 from shared.tokens import Tokens
 from shared.traces import Trace
 
 from .form import NewUser
-from .outbox import Publisher, PublishRefused, PublishUnavailable
+from .outbox import Publisher
 from .passwords import StoredPassword
 
 
@@ -130,24 +129,25 @@ class Registration:
         )
         message = encode(event, self.source)
         sign_up = SignUp(user_id, event_id, key, new_user, password, message, created_time)
+        token = self.tokens.issue(user_id, created_time, jti=str(uuid.uuid4()))
         with logs.bound(event_id=event_id, user_id=user_id):
             if not self.store.commit(sign_up):
                 raise EmailTaken
             address = logs.mask(new_user.email)
             logs.write("INFO", "user_created", email=address, hash_ms=hash_ms)
             self._announce(event_id, message)
-        token = self.tokens.issue(user_id, created_time, jti=str(uuid.uuid4()))
         return Registered(user_id, new_user, created_time, token)
 
     def _announce(self, event_id: str, message: Message) -> None:
+        """Publish and note it; the sign-up is committed, so nothing here may fail it."""
         try:
             self.publisher.publish(message)
-        except (PublishUnavailable, PublishRefused) as error:
+        except Exception as error:
             # Still pending: the relay sends it, or sets it aside where someone sees it.
             logs.write("WARNING", "publish_left_to_relay", **logs.error_fields(error))
             return
         try:
             self.store.mark_published(event_id, self.now())
-        except StoreUnavailable as error:
+        except Exception as error:
             # Still pending: the relay sends it a second time, under the same event_id.
             logs.write("WARNING", "outbox_not_marked", **logs.error_fields(error))

@@ -243,10 +243,11 @@ class Mailer:
         try:
             if self.store.put(delivery_id, done, held.version) is None:
                 logs.write("ERROR", "delivery_taken_over", state=state)
-        except StoreUnavailable as error:
+        except Exception as error:
             if state != "sent":
                 raise
-            # The mail is out. Asking for the message again would only send a second one.
+            # The mail is out: whatever went wrong with the note, asking for the message again
+            # would only send a second one.
             logs.write("ERROR", "delivery_not_recorded", **logs.error_fields(error))
         return state
 

@@ -75,8 +75,8 @@ class SendEmailSettings:
     )
     verify_ttl_seconds: int = variable(
         "VERIFY_TTL_SECONDS",
-        whole(300, 2_592_000),
-        "whole seconds, 300 to 2592000",
+        whole(3600, 2_592_000),
+        "whole seconds, 3600 to 2592000",
         "life of a verification link; an event older than this is not mailed any more",
         default="172800",
     )

@@ -57,7 +57,7 @@ class SmtpTransport:
         except smtplib.SMTPDataError as error:
             raise _not_taken(error.smtp_code) from error
         except smtplib.SMTPResponseException as error:
-            raise NotNow(f"smtp_{error.smtp_code}") from error
+            raise NotNow(f"smtp_{error.smtp_code}", uncertain=data_begun) from error
         except (smtplib.SMTPException, OSError) as error:
             raise NotNow(type(error).__name__, uncertain=data_begun) from error
 

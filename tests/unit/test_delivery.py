@@ -164,14 +164,15 @@ def test_an_outage_before_the_claim_sends_nothing(bench: MailBench) -> None:
     assert bench.transport.mails == []
 
 
-def test_an_outage_after_the_servers_yes_does_not_ask_for_a_second_mail(
-    bench: MailBench, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), PermissionError("a mistake of ours")])
+def test_trouble_after_the_servers_yes_does_not_ask_for_a_second_mail(
+    bench: MailBench, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     """The mail is out: acknowledged, and the log says what is not recorded."""
 
     def down(delivery: Delivery) -> None:
         if delivery.state == "sent":
-            raise StoreUnavailable("down")
+            raise error
 
     bench.store.before_put = down
     assert bench.mailer().receive(pushed()) == "sent"

@@ -135,7 +135,9 @@ def test_a_store_error_publishes_nothing(bench: SignUpBench, step: str, error: E
     assert bench.publisher.published == []
 
 
-@pytest.mark.parametrize("error", [PublishUnavailable("hangs"), PublishRefused("bad")])
+@pytest.mark.parametrize(
+    "error", [PublishUnavailable("hangs"), PublishRefused("bad"), TypeError("a mistake of ours")]
+)
 def test_a_failing_publish_does_not_fail_the_sign_up(bench: SignUpBench, error: Exception) -> None:
     """The user has an account and a token; the event stays pending."""
     bench.publisher.error_for = lambda message: error
@@ -160,9 +162,12 @@ def test_an_event_that_could_not_be_published_is_relayed_with_the_same_event_id(
     assert decode(bench.publisher.published[0]).event_id == sign_up.event_id
 
 
-def test_an_event_published_but_not_marked_is_relayed_again(bench: SignUpBench) -> None:
-    """Twice published, one event_id: subscribers tell by it."""
-    bench.store.mark_error = StoreUnavailable("gone")
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), exceptions.PermissionDenied("no")])
+def test_an_event_published_but_not_marked_is_relayed_again(
+    bench: SignUpBench, error: Exception
+) -> None:
+    """The sign-up succeeds; twice published, one event_id: subscribers tell by it."""
+    bench.store.mark_error = error
     bench.registration().register(ADA, TRACE)
     bench.store.mark_error = None
     bench.clock.advance(31)

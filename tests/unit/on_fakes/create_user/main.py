@@ -16,4 +16,4 @@ def create_user(request: flask.Request) -> flask.Response:
 
 def relay_outbox(request: flask.Request) -> flask.Response:
     """HTTP entry point."""
-    return edge.relay(request, "demo-test", bench.relay)
+    return edge.run_relay(request, "demo-test", bench.relay)
