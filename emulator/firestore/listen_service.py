@@ -26,6 +26,7 @@ from google.cloud.firestore_v1 import types
 
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument, ServiceError
+from emulator.firestore.advice import Advisor
 from emulator.firestore.convert import (
     decode_time,
     document_bytes,
@@ -59,9 +60,10 @@ _KEPT_REPLIES = 256
 class ListenService:
     """The Listen RPC."""
 
-    def __init__(self, clock: Clock, engines: Engines) -> None:
+    def __init__(self, clock: Clock, engines: Engines, advisor: Advisor) -> None:
         self._clock = clock
         self._engines = engines
+        self._advisor = advisor
         self._watchers: dict[DatabaseName, Watcher] = {}
         self._mark = secrets.token_bytes(8)
         self._asleep: deque[asyncio.Event] = deque()
@@ -149,6 +151,7 @@ class ListenService:
                     )
                     if named != database:
                         raise InvalidArgument(f'The target is not in the database "{database}".')
+                    self._advisor.check(database, query)
                     listener.add_query(
                         target_id,
                         message.query.SerializeToString(deterministic=True),

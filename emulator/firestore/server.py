@@ -71,7 +71,7 @@ def firestore_service(store: Store, clock: Clock, options: FirestoreOptions) -> 
         **ListService(store, clock).rpcs(),
         **WriteStream(store, clock).rpcs(),
         **QueryService(store, clock, engines, advisor).rpcs(),
-        **ListenService(clock, engines).rpcs(),
+        **ListenService(clock, engines, advisor).rpcs(),
     }
     return Service(SERVICE_NAME, rpcs, UNSUPPORTED)
 
