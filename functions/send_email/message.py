@@ -1,9 +1,12 @@
 """The mail, as a pure function of the event: every retry builds the same bytes.
 
 Rules:
-1. Nothing a user typed reaches a header but the display name of To, and that one cleaned.
-2. A name is cleaned, never trusted: line ends, U+2028 and control characters become spaces, and
-   encoded words are broken up. What cannot be a name leaves a greeting without one.
+1. Nothing a user typed reaches a header but the address, whose shape `events.decode` has checked.
+   A display name in To would: CPython 3.11's email package decodes `=?utf-8?q?=0D=0ABcc:...?=` in
+   it and writes the line end out, and loses its quotes when it folds it, so that a comma in it
+   makes a second recipient. Both observed; fuzzing it found no end, leaving it out did.
+2. In the greeting a name is cleaned, never trusted: line ends, U+2028 and control characters
+   become spaces. What cannot be a name leaves a greeting without one.
 3. The HTML part is autoescaped; a name is data in both templates and never a template.
 4. Message-ID, Date and MIME boundary come from the event: a mail sent twice is one mail twice,
    and a reader's program may drop the second.
@@ -54,10 +57,7 @@ def load_templates() -> Environment:
 def clean_name(name: str) -> str:
     """What can be shown of a name on one line; perhaps nothing."""
     visible = (c if c in _JOINERS or unicodedata.category(c)[0] not in "CZ" else " " for c in name)
-    one_line = " ".join("".join(visible).split())[:NAME_LENGTH].strip()
-    # `=?utf-8?q?=0D=0ABcc:...?=` has no line end until Python's header parser decodes it, which
-    # it does with any display name, and then writes the line end out. Observed: CPython 3.11.
-    return one_line.replace("=?", "= ?")
+    return " ".join("".join(visible).split())[:NAME_LENGTH].strip()
 
 
 def message_id(event: UserCreated, sender: Address) -> str:
@@ -75,7 +75,7 @@ def build(
 
     mail = EmailMessage(policy=_POLICY)
     mail["From"] = sender
-    mail["To"] = Address(display_name=name, username=local_part, domain=domain)
+    mail["To"] = Address(username=local_part, domain=domain)
     mail["Subject"] = SUBJECT
     mail["Date"] = event.created_time
     mail["Message-ID"] = message_id(event, sender)

@@ -20,6 +20,9 @@ from shared.settings import (
     whole,
 )
 
+# What the email package quotes in a display name, or decodes; it loses quotes when it folds.
+_SPECIALS = set('<>@,;:"()[]\\=?')
+
 
 def sender(value: str) -> Address:
     """One address, with or without a display name."""
@@ -27,7 +30,7 @@ def sender(value: str) -> Address:
     name, bracket, address = text(value).rpartition("<")
     if bracket:
         address, closing = address[:-1], address[-1:]
-        if closing != ">" or not set('<>@,"').isdisjoint(name):
+        if closing != ">" or not _SPECIALS.isdisjoint(name):
             raise ValueError("not one address")
     if not is_address(address.lower()):
         raise ValueError("not one address")

@@ -42,7 +42,7 @@ def part(mail: EmailMessage, kind: str) -> str:
 def assert_sound(mail: EmailMessage) -> None:
     assert mail.keys() == HEADERS
     (recipient,) = mail["To"].addresses
-    assert recipient.addr_spec == "ada@example.com"
+    assert str(recipient) == "ada@example.com", "a name in To is a way into the headers"
     assert mail["From"].addresses[0].addr_spec == "no-reply@example.com"
     assert LINK in part(mail, "plain")
     assert LINK in part(mail, "html")
@@ -62,6 +62,7 @@ HOSTILE = {
     "encoded word": "=?utf-8?q?Ada=0D=0ABcc:_eve=40example.com?=",
     "encoded word in one": "Ada =?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLmNvbQ==?= Eve",
     "encoded word, doubled": "==??utf-8?q?=0D=0ABcc:_eve=40example.com?=",
+    "folded": "Ada, " + "x" * 80 + ";",
     "direction": "\u202eadA",
     "empty": "",
     "spaces": " \t\r\n",
@@ -117,9 +118,8 @@ def test_markup_in_a_name_is_dead_and_template_syntax_is_text() -> None:
 
 
 def test_a_name_in_any_script_is_greeted() -> None:
-    """Zoë is Zoë in header, text and HTML."""
+    """Zoë is Zoë in text and HTML."""
     mail = mail_for("Zoë 李")
-    assert mail["To"].addresses[0].display_name == "Zoë 李"
     assert "Hello Zoë 李," in part(mail, "plain")
     assert "Hello Zoë 李," in part(mail, "html")
 
