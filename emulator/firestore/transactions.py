@@ -120,6 +120,7 @@ class Transactions:
         self._live: dict[bytes, Transaction] = {}
         self._turns: dict[Name, _Turn] = {}
         self._hot: dict[Name, int] = {}
+        self._none_expires_before_us = 0
 
     def __len__(self) -> int:
         return len(self._live)
@@ -139,6 +140,7 @@ class Transactions:
             _ID.pack(_ID_MARK, number, age), age, now_us, now_us, read_time_us
         )
         self._live[transaction.transaction_id] = transaction
+        self._none_expires_before_us = min(self._none_expires_before_us, now_us + IDLE_US)
         return transaction
 
     def get(self, transaction_id: bytes, now_us: int) -> Transaction:
@@ -240,10 +242,13 @@ class Transactions:
 
     def expire(self, now_us: int) -> None:
         """End the transactions that are idle or old, and forget what is no longer hot."""
+        if now_us < self._none_expires_before_us:
+            return
         for transaction in [one for one in self._live.values() if self._expired(one, now_us)]:
             self.end(transaction, now_us)
-        if self._hot:
-            self._hot = {name: until for name, until in self._hot.items() if until > now_us}
+        self._hot = {name: until for name, until in self._hot.items() if until > now_us}
+        # Using a transaction only postpones its end, so no other can be due before this.
+        self._none_expires_before_us = min(map(_expires_us, self._live.values()), default=now_us)
 
     def next_wakeup_us(self) -> int | None:
         """When `expire` has something to do next."""
