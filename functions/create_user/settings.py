@@ -58,8 +58,8 @@ class RelaySettings(OutboxSettings):
         "RELAY_BUDGET_SECONDS",
         seconds(1, 600),
         "seconds, 1 to 600",
-        "bound on one run of the relay; less than the function's timeout",
-        default="30",
+        "when a run of the relay ends; some seconds less than the function's timeout",
+        default="20",
     )
 
 
