@@ -84,7 +84,11 @@ def test_the_clients_own_query_methods():
         by_n = cities.order_by("n")
         selected = cities.where(filter=US).select(["at.zip", "n"]).get()
         near = cities.find_nearest(
-            "v", Vector([1.0, 1.0]), DistanceMeasure.EUCLIDEAN, 2, distance_result_field="far"
+            "v",
+            Vector([1.0, 1.0]),
+            distance_measure=DistanceMeasure.EUCLIDEAN,
+            limit=2,
+            distance_result_field="far",
         )
         return {
             "and": ids(cities.where(filter=And([US, BIG])).stream()),
@@ -95,7 +99,8 @@ def test_the_clients_own_query_methods():
                     filter=FieldFilter("tags", "array_contains_any", ["big", "capital"])
                 ).stream()
             ),
-            "last": ids(by_n.limit_to_last(2).get()),
+            # Of its own query: the client turns the order round in the one it is made from.
+            "last": ids(cities.order_by("n").limit_to_last(2).get()),
             "after": ids(by_n.start_after({"n": 4}).end_at({"n": 8}).stream()),
             "snapshot": ids(by_n.start_at(cities.document("ny").get()).stream()),
             "offset": ids(by_n.offset(1).limit(2).stream()),
