@@ -17,10 +17,9 @@ So a mail is sent at least once: twice only when a worker or the network dies be
 server's yes and our note of it.
 """
 
-import base64
 import hmac
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.headerregistry import Address
@@ -31,7 +30,7 @@ from jinja2 import Environment
 
 from shared import logs, traces
 from shared.documents import StoreUnavailable
-from shared.events import BrokenEvent, Message, UserCreated, decode
+from shared.events import BrokenEvent, UserCreated, decode, unwrap
 from shared.settings import KeySet
 from shared.tokens import Tokens
 
@@ -137,26 +136,6 @@ def next_claim(
         last_error=None,
         changed_time=now,
     )
-
-
-def unwrap(envelope: object) -> Message:
-    """The message inside what Pub/Sub pushes: `{"message": {"data": base64, "attributes": {}}}`.
-
-    Raises:
-        BrokenEvent: it is not shaped like that.
-    """
-    inner = envelope.get("message") if isinstance(envelope, Mapping) else None
-    if not isinstance(inner, Mapping):
-        raise BrokenEvent("no message")
-    data, attributes = inner.get("data"), inner.get("attributes")
-    if not isinstance(data, str) or not isinstance(attributes, Mapping):
-        raise BrokenEvent("no data or no attributes")
-    if not all(isinstance(text, str) for text in (*attributes, *attributes.values())):
-        raise BrokenEvent("attributes are not text")
-    try:
-        return Message(base64.b64decode(data, validate=True), dict(attributes))
-    except ValueError:
-        raise BrokenEvent("data is not base64") from None
 
 
 @dataclass(frozen=True, slots=True)

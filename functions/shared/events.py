@@ -16,12 +16,14 @@ Rules:
 2. Nothing secret, and only what subscribers need.
 3. A minor version adds optional fields, and a reader ignores the fields it does not know. A
    reader refuses a major version it does not know.
-4. `decode` trusts nobody: what it returns is safe to use as a document id and as an address.
+4. `unwrap` and `decode` trust nobody: what they return is safe to use as a document id and as
+   an address.
 
 Sources: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md,
 https://github.com/google/knative-gcp/blob/main/docs/spec/pubsub-protocol-binding.md
 """
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -111,6 +113,26 @@ def encode(event: UserCreated, source: str) -> Message:
         "traceparent": event.traceparent,
     }
     return Message(json.dumps(payload, ensure_ascii=False).encode("utf-8"), attributes)
+
+
+def unwrap(envelope: object) -> Message:
+    """The message inside what Pub/Sub pushes: `{"message": {"data": base64, "attributes": {}}}`.
+
+    Raises:
+        BrokenEvent: it is not shaped like that.
+    """
+    inner = envelope.get("message") if isinstance(envelope, Mapping) else None
+    if not isinstance(inner, Mapping):
+        raise BrokenEvent("no message")
+    data, attributes = inner.get("data"), inner.get("attributes")
+    if not isinstance(data, str) or not isinstance(attributes, Mapping):
+        raise BrokenEvent("no data or no attributes")
+    if not all(isinstance(text, str) for text in (*attributes, *attributes.values())):
+        raise BrokenEvent("attributes are not text")
+    try:
+        return Message(base64.b64decode(data, validate=True), dict(attributes))
+    except ValueError:
+        raise BrokenEvent("data is not base64") from None
 
 
 def decode(message: Message) -> UserCreated:
