@@ -26,6 +26,8 @@ from emulator.pubsub.runtime import Runtime
 from emulator.pubsub.subscription import Subscription
 from emulator.wire import Context
 
+CANCELLATION_GRACE_SECONDS = 0.05
+
 
 class _Stream:
     """One open stream."""
@@ -150,6 +152,9 @@ class _Stream:
         except ServiceError as error:
             self._end(error)
             return
+        # A cancelled call shows the end of its requests before its cancellation (observed:
+        # grpcio 1.85): wait for that, or what it held would stay leased.
+        await asyncio.sleep(CANCELLATION_GRACE_SECONDS)
         self._half_closed = True
         self._wake()
 
