@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from emulator import gcloud
 from tests.conformance.features import BACKENDS, EXPECTED, Claim
 
 HERE = Path(__file__).parent
@@ -123,8 +124,25 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("conformance_json")
     if path:
-        results = list(session.config.stash[RESULTS].values())
-        Path(path).write_text(json.dumps(results, indent=1) + "\n")
+        document = {
+            "versions": {"pubsub": gcloud.find().pubsub_version, "firestore": firestore_version()},
+            "results": list(session.config.stash[RESULTS].values()),
+        }
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def firestore_version() -> str:
+    """The version of Google's Firestore emulator, which only gcloud's own records tell."""
+    sdk = gcloud.find().sdk
+    record = sdk / ".install" / "cloud-firestore-emulator.snapshot.json" if sdk else None
+    if record is None or not record.is_file():
+        return ""
+    for component in json.loads(record.read_text()).get("components", []):
+        if component.get("id") == "cloud-firestore-emulator":
+            version: str = component.get("version", {}).get("version_string", "")
+            return version
+    return ""
 
 
 @contextlib.contextmanager
@@ -134,7 +152,7 @@ def run_server(service: str, backend: str) -> Iterator[Server]:
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
-            [*command, "--port", "0", "--json"],
+            [*command, "--port", "0", "--json", "--until-stdin-closes"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -160,13 +178,18 @@ def run_server(service: str, backend: str) -> Iterator[Server]:
                 raise
 
 
-def _server(service: str, backend: str, config: pytest.Config) -> Iterator[Server]:
+def _server(service: gcloud.ServiceName, backend: str, config: pytest.Config) -> Iterator[Server]:
     for given in config.getoption("address"):
         name, _, where = given.partition("=")
         if name == service:
             address, _, http_address = where.partition(",")
             yield Server(service, backend, address, http_address or None)
             return
+    if backend == "gcloud":
+        try:
+            gcloud.find().command(service, "127.0.0.1", 0)
+        except gcloud.NotInstalledError as error:
+            pytest.skip(str(error))
     with run_server(service, backend) as server:
         yield server
 
