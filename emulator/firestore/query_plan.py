@@ -126,9 +126,9 @@ class Plan(Generic[D]):
         """As explain shows them: {"query_scope": "Collection", "properties": "(a ASC, ...)"}."""
         scope = "Collection group" if self.query.scope.all_descendants else "Collection"
         name = "__name__ DESC" if self.matcher.reverse else "__name__ ASC"
+        specs = [*(scan.index.spec for scan in self.scans), *([()] if self.named else [])]
         shown = dict.fromkeys(
-            f"({', '.join([*_shown(scan.index.spec, self.matcher.reverse), name])})"
-            for scan in self.scans
+            f"({', '.join([*_shown(spec, self.matcher.reverse), name])})" for spec in specs
         )
         return [{"query_scope": scope, "properties": properties} for properties in shown]
 

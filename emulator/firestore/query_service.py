@@ -196,7 +196,7 @@ def _check_partitionable(query: Query) -> None:
     Raises:
         InvalidArgument: it is another.
     """
-    plain = query.where is None and query.find_nearest is None and query.select is None
+    plain = query.where is None and query.find_nearest is None
     if (
         not plain
         or not query.scope.all_descendants
