@@ -15,6 +15,7 @@ Results go to bench/results/NAME.json and NAME.md.
 """
 
 import json
+import math
 import os
 import platform
 import random
@@ -168,9 +169,8 @@ def running(side: Side, first_rpc: Callable[[str], None]) -> Iterator[Server]:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The sample that `percent` of them do not exceed."""
-    ordered = sorted(samples)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+    """The smallest sample that `percent` of them do not exceed."""
+    return sorted(samples)[math.ceil(len(samples) * percent / 100) - 1]
 
 
 class Results:

@@ -240,7 +240,7 @@ def callbacks(server: Server, stub: Stub, n: int) -> Iterator[tuple[str, float]]
         samples = at_rest(lambda data: publisher.publish(topic, data), arrived, n)
         yield "callback_p50", measure.percentile(samples, 50)
         yield "callback_p99", measure.percentile(samples, 99)
-        publish, many = stub.publish(), 100 * n
+        publish, many = stub.publish(), 50 * n
         begun = time.perf_counter()
         for _ in range(many // 1000):
             publish(batch(topic, 1000))
@@ -374,7 +374,7 @@ def scenario(
 ) -> Callable[[Side, Server], Iterator[tuple[str, float]]]:
     """All of it on one server."""
     quick = arguments.quick
-    few = 20 if quick else 100
+    few = 20 if quick else 200
 
     def run(side: Side, server: Server) -> Iterator[tuple[str, float]]:
         if side.name != BARE:
