@@ -57,6 +57,7 @@ class PubSubServer:
         self._pushers = pushers
         self._server = server
         self._runner = runner
+        self._closed = False
 
     @classmethod
     async def start(
@@ -97,7 +98,10 @@ class PubSubServer:
         self.runtime.reset()
 
     async def close(self) -> None:
-        """End every call and stop; returns when nothing is left."""
+        """End every call and stop; returns when nothing is left. A second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await self._pushers.close()
         await self._server.stop(None)
         self.runtime.close()
