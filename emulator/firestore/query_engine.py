@@ -1,4 +1,4 @@
-"""The queries of one database: over indexes for the present, by looking for the past.
+"""The queries of one database, over its indexes: of the present and of the past.
 
 1. One engine observes one database: indexes are up to date before anyone hears of a commit.
 2. A result is whole: nothing in it changes when the database does.
@@ -17,7 +17,7 @@ from emulator.firestore.indexes import Indexes
 from emulator.firestore.paths import DatabaseName, Name
 from emulator.firestore.query import Query, Scope
 from emulator.firestore.query_match import Matcher
-from emulator.firestore.query_plan import Plan, Stats, evaluate, plan
+from emulator.firestore.query_plan import Past, Plan, Stats, plan
 from emulator.firestore.store import Database, Store
 from emulator.firestore.values import Value
 from emulator.firestore.writes import Change, Document
@@ -49,19 +49,14 @@ class QueryEngine:
 
     def run(self, query: Query, read_time_us: int | None = None) -> Answer:
         """The query's result now, or at a time; distances are in the documents' fields."""
-        stats = Stats()
-        if self._is_past(read_time_us):
-            documents = self._scan(query, read_time_us, stats)
-        else:
-            made = self.plan(query)
-            documents = list(made.documents())
-            stats = made.stats
+        made = self.plan(query)
+        documents = list(made.documents(self._past(read_time_us)))
         if query.find_nearest is not None:
             documents = [
                 _with_distance(document, query.find_nearest.result_field, distance)
                 for document, distance in nearest.rank(query.find_nearest, documents)
             ]
-        return Answer(documents, stats)
+        return Answer(documents, made.stats)
 
     def aggregate(
         self,
@@ -71,7 +66,7 @@ class QueryEngine:
     ) -> tuple[Mapping[str, Value], Stats]:
         """The aggregations over the query's result, by alias."""
         counts = aggregate.counted_only(aggregations) and query.find_nearest is None
-        if not counts or self._is_past(read_time_us):
+        if not counts or self._past(read_time_us) is not None:
             documents, stats = self.run(query, read_time_us)
             return aggregate.aggregate(aggregations, documents), stats
         made = self.plan(query)
@@ -80,19 +75,22 @@ class QueryEngine:
 
     def partition(self, query: Query, count: int, read_time_us: int | None = None) -> list[Name]:
         """At most `count` names that cut the result, ordered by name, into equal parts."""
-        if self._is_past(read_time_us):
-            names = [one.name for one in self._scan(query, read_time_us, Stats())]
+        if self._past(read_time_us) is not None:
+            names = [one.name for one in self.run(query, read_time_us).documents]
             return [names[at] for at in _cuts(len(names), count)]
         made = self.plan(query)
         return [made.name_at(at) for at in _cuts(made.count(), count)]
 
-    def _is_past(self, read_time_us: int | None) -> bool:
-        return read_time_us is not None and read_time_us < self._commit_time_us
-
-    def _scan(self, query: Query, read_time_us: int | None, stats: Stats) -> list[Document]:
-        candidates = list(self.database.documents(*query.scope, read_time_us))
-        stats.documents_read = len(candidates)
-        return evaluate(query, candidates)
+    def _past(self, read_time_us: int | None) -> Past[Document] | None:
+        """What a time differs in from the present; None where no commit has passed since."""
+        if read_time_us is None or read_time_us >= self._commit_time_us:
+            return None
+        versions = [
+            version
+            for name in self.database.superseded_since(read_time_us)
+            if (version := self.database.get(name, read_time_us)) is not None
+        ]
+        return Past(versions, lambda document: document.update_time_us <= read_time_us)
 
 
 class Engines:

@@ -12,7 +12,7 @@ observed on gcloud Firestore emulator 1.19.9 (tests/emulator/test_firestore_quer
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 from emulator.firestore.paths import Name, id_key
@@ -302,9 +302,3 @@ class Matcher:
             if bound < prefix or (prefix == bound and below):
                 return False
         return True
-
-
-def window(query: Query, found: Sequence[Any]) -> Sequence[Any]:
-    """Offset and limit applied to a whole result."""
-    end = None if query.limit is None else query.offset + query.limit
-    return found[query.offset : end]

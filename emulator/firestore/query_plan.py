@@ -6,13 +6,14 @@
 2. Inequalities on the first field of the order, and cursors, are stretches of the index. What
    is left (an inequality on a further field) is looked at document by document.
 3. Several alternatives are merged by place, each document once.
-4. `evaluate` is the same without any index, for versions of the past.
+4. A result of the past is the present one without what has changed since, merged with the
+   versions there were: `documents(past)`.
 
 Not here: building and keeping indexes (indexes.py), find_nearest (nearest.py), and what
 production would demand (advice.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
@@ -23,7 +24,7 @@ from emulator.firestore.indexes import Indexes, Kind, Part, Spec
 from emulator.firestore.paths import Name
 from emulator.firestore.query import Query
 from emulator.firestore.query_alternative import Alternative, Scan
-from emulator.firestore.query_match import Matcher, Place, Stored, name_of, window
+from emulator.firestore.query_match import Matcher, Place, Stored, name_of
 
 D = TypeVar("D", bound=Stored)
 
@@ -34,6 +35,14 @@ class Stats:
 
     entries_scanned: int = 0
     documents_read: int = 0
+
+
+@dataclass(frozen=True)
+class Past(Generic[D]):
+    """A time in the past: the versions of what has changed since, and what has not."""
+
+    versions: Sequence[D]
+    unchanged: Callable[[D], bool]
 
 
 @dataclass
@@ -52,19 +61,21 @@ class Plan(Generic[D]):
         """Whether one scan is the result, entry for entry."""
         return not self.named and len(self.scans) == 1 and self.scans[0].residual is None
 
-    def documents(self) -> Iterator[D]:
-        """The result in order, offset and limit applied."""
+    def documents(self, past: Past[D] | None = None) -> Iterator[D]:
+        """The result in order, offset and limit applied; of the present, or of a past."""
         query = self.query
         if query.limit == 0:
             return iter(())
-        if not self.named and len(self.scans) == 1:
-            skip = query.offset if self._exact else 0
-            found = self._found(self.scans[0], skip)
-            offset = query.offset - skip
+        offset = query.offset
+        if past is not None:
+            found = self._past(past)
+        elif self.named or len(self.scans) != 1:
+            found = self._merged()
         else:
-            found, offset = self._merged(), query.offset
-        end = None if query.limit is None else offset + query.limit
-        return islice(found, offset, end)
+            skip = query.offset if self._exact else 0
+            offset -= skip
+            found = self._found(self.scans[0], skip)
+        return islice(found, offset, None if query.limit is None else offset + query.limit)
 
     def count(self, up_to: int | None = None) -> int:
         """How many documents the result has, counting no further than `up_to`."""
@@ -109,18 +120,37 @@ class Plan(Generic[D]):
             if place is not None:
                 yield place, document
 
-    def _merged(self) -> Iterator[D]:
+    def _streams(self) -> list[Iterable[tuple[Place, D]]]:
         streams: list[Iterable[tuple[Place, D]]] = [self._placed(scan) for scan in self.scans]
         for name in self.named:
             document = self.get(name)
             place = None if document is None else self.matcher.key(document)
             if document is not None and place is not None:
+                self.stats.documents_read += 1
                 streams.append([(place, document)])
+        return streams
+
+    def _merge(self, streams: Iterable[Iterable[tuple[Place, D]]]) -> Iterator[tuple[Place, D]]:
+        """Streams in order as one in order, each document once."""
         last: Name | None = None
-        for _, document in merge(*streams, key=itemgetter(0), reverse=self.matcher.reverse):
+        for place, document in merge(*streams, key=itemgetter(0), reverse=self.matcher.reverse):
             if document.name != last:
                 last = document.name
-                yield document
+                yield place, document
+
+    def _merged(self) -> Iterator[D]:
+        return map(itemgetter(1), self._merge(self._streams()))
+
+    def _past(self, past: Past[D]) -> Iterator[D]:
+        versions: list[tuple[Place, D]] = []
+        for document in past.versions:
+            place = self.matcher.key(document)
+            if place is not None:
+                versions.append((place, document))
+        self.stats.documents_read += len(past.versions)
+        versions.sort(key=itemgetter(0), reverse=self.matcher.reverse)
+        unchanged = (one for one in self._merge(self._streams()) if past.unchanged(one[1]))
+        return map(itemgetter(1), self._merge([unchanged, versions]))
 
     def indexes_used(self) -> list[dict[str, str]]:
         """As explain shows them: {"query_scope": "Collection", "properties": "(a ASC, ...)"}."""
@@ -137,18 +167,6 @@ def _shown(spec: Spec, reverse: bool) -> Iterator[str]:
     flipped = {Kind.ASCENDING: Kind.DESCENDING, Kind.DESCENDING: Kind.ASCENDING}
     for part in spec:
         yield str(Part(part.path, flipped.get(part.kind, part.kind)) if reverse else part)
-
-
-def evaluate(query: Query, documents: Iterable[D]) -> list[D]:
-    """The result by looking at every document: offset and limit applied."""
-    matcher = Matcher(query)
-    found = []
-    for document in documents:
-        place = matcher.key(document)
-        if place is not None:
-            found.append((place, document))
-    found.sort(key=itemgetter(0), reverse=matcher.reverse)
-    return [document for _, document in window(query, found)]
 
 
 def plan(query: Query, indexes: Indexes, get: Callable[[Name], D | None]) -> Plan[D]:

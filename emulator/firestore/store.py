@@ -154,6 +154,15 @@ class Database:
         for name in sorted(found, key=lambda name: tuple(map(id_key, name))):
             yield found[name]
 
+    def superseded_since(self, read_time_us: int) -> list[Name]:
+        """The documents there were at a time that have been changed or deleted since."""
+        names: dict[Name, None] = {}
+        for superseded_us, name in reversed(self._superseded):
+            if superseded_us <= read_time_us:
+                break
+            names[name] = None
+        return list(names)
+
     def collection_ids(self, parent: Name) -> list[str]:
         """The ids of the collections under `parent` that hold something, in order."""
         return sorted(self._branches(parent))
