@@ -116,8 +116,7 @@ class DocumentService:
         names = {name: own_name(name, database) for name in request.documents}
         mask = optional_mask(request)
         view = open_view(self._store, database, request, self._clock)
-        if view.begun:
-            assert view.transaction is not None  # noqa: S101 - it was begun
+        if view.begun and view.transaction is not None:
             yield _BatchGetReply(transaction=view.transaction.transaction_id)
         if view.transaction is not None:
             # Sorted, so that two batches queue for the same documents in the same order.

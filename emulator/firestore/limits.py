@@ -87,15 +87,16 @@ def _map_bytes(fields: Fields, depth: int, top: str) -> int:
 
 
 def _value_bytes(value: Value, depth: int, top: str) -> int:
-    kind = type(value)
-    if kind is str or kind is bytes:
-        size = _text_bytes(value) + 1 if isinstance(value, str) else len(value)  # type: ignore[arg-type]
-        if size > MAX_VALUE_BYTES + 1:
+    if isinstance(value, (str, bytes)):
+        size = _text_bytes(value) + 1 if isinstance(value, str) else len(value)
+        if size > MAX_VALUE_BYTES + isinstance(value, str):
             raise InvalidArgument(
                 f'The value of property "{top}" is longer than {MAX_VALUE_BYTES} bytes.'
             )
         return size
-    if kind is int or kind is float or kind is Timestamp:
+    if value is None or isinstance(value, bool):
+        return 1
+    if isinstance(value, (int, float, Timestamp)):
         return 8
     if isinstance(value, (dict, list)):
         if depth == MAX_DEPTH:
@@ -111,11 +112,9 @@ def _value_bytes(value: Value, depth: int, top: str) -> int:
         return 16
     if isinstance(value, Reference):
         return _NAME_OVERHEAD_BYTES + _text_bytes(value.name) + 1
-    if isinstance(value, Vector):
-        if len(value.values) > MAX_VECTOR_DIMENSIONS:
-            raise InvalidArgument(f"Vectors must be at most {MAX_VECTOR_DIMENSIONS} dimensions.")
-        return 8 * len(value.values)
-    return 1  # null, bool
+    if len(value.values) > MAX_VECTOR_DIMENSIONS:
+        raise InvalidArgument(f"Vectors must be at most {MAX_VECTOR_DIMENSIONS} dimensions.")
+    return 8 * len(value.values)
 
 
 def index_entries(fields: Fields) -> int:

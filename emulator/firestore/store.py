@@ -16,6 +16,7 @@ Not here: queries and indexes (they observe), protobuf, waiting, the clock.
 """
 
 import itertools
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,10 @@ class CommitResult:
 
 
 class _Collection:
-    """The documents of one collection, and the collections under each id, there or missing."""
+    """The documents of one collection, and the collections under each id, there or missing.
+
+    The ids are sorted when they are first asked for, and kept so from then on.
+    """
 
     __slots__ = ("branches", "documents", "order")
 
@@ -64,6 +68,18 @@ class _Collection:
             ids = self.documents.keys() | self.branches.keys() if self.branches else self.documents
             self.order = sorted(ids, key=id_key)
         return self.order
+
+    def changed(self, document_id: str) -> None:
+        """Keep the order right after something was added at an id, or taken away."""
+        if self.order is None:
+            return
+        at = bisect_left(self.order, id_key(document_id), key=id_key)
+        listed = at < len(self.order) and self.order[at] == document_id
+        there = document_id in self.documents or document_id in self.branches
+        if there and not listed:
+            self.order.insert(at, document_id)
+        elif listed and not there:
+            del self.order[at]
 
 
 class Database:
@@ -298,27 +314,28 @@ class Database:
                 collection = branches[name[index]] = _Collection()
             document_id = name[index + 1]
             if index == len(name) - 2:
-                if document_id not in collection.documents:
-                    collection.order = None
+                added = document_id not in collection.documents
                 collection.documents[document_id] = document
+                if added:
+                    collection.changed(document_id)
             elif document_id in collection.branches:
                 branches = collection.branches[document_id]
             else:
                 branches = collection.branches[document_id] = {}
-                collection.order = None
+                collection.changed(document_id)
 
     def _remove(self, branches: dict[str, _Collection], name: Name) -> None:
         """Take a document out, and every collection that is empty without it."""
         collection = branches[name[0]]
         if len(name) == 2:
             del collection.documents[name[1]]
-            collection.order = None
+            collection.changed(name[1])
         else:
             below = collection.branches[name[1]]
             self._remove(below, name[2:])
             if not below:
                 del collection.branches[name[1]]
-                collection.order = None
+                collection.changed(name[1])
         if not collection.documents and not collection.branches:
             del branches[name[0]]
 
@@ -330,7 +347,7 @@ class Database:
             if not wanted and not all_descendants:
                 continue
             collection = branches[branch_id]
-            for document_id in collection.ids():
+            for document_id in tuple(collection.ids()):
                 if wanted and document_id in collection.documents:
                     yield collection.documents[document_id]
                 if all_descendants and document_id in collection.branches:

@@ -13,6 +13,7 @@ Source: DocumentTransform in google/firestore/v1/write.proto; observed: Firestor
 import enum
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from emulator.errors import InvalidArgument
 from emulator.firestore.values import (
@@ -82,16 +83,16 @@ def apply_transform(
             return _append_missing(current, operand), None
         case Kind.REMOVE_ALL_FROM_ARRAY:
             return _remove_all(current, operand), None
-    if not _is_number(current):
+    if not _is_number(current) or not _is_number(operand):
         return operand, operand
     if transform.kind is Kind.INCREMENT:
-        new = _add(current, operand)  # type: ignore[arg-type]
+        new = _add(current, operand)
     else:
-        new = _extreme(current, operand, largest=transform.kind is Kind.MAXIMUM)  # type: ignore[arg-type]
+        new = _extreme(current, operand, largest=transform.kind is Kind.MAXIMUM)
     return new, new
 
 
-def _is_number(value: Value | Missing) -> bool:
+def _is_number(value: Value | Missing) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -166,6 +166,26 @@ def test_contending_transactions_all_succeed_and_queue():
     assert run_with_client(lambda client: increments(client, 50, 1)) <= 2 * 50
 
 
+def test_contending_async_transactions_all_succeed():
+    """The async client's transactions contend and queue alike."""
+
+    async def main():
+        async with serving():
+            client = firestore.AsyncClient(project="p")
+            reference = client.document("counters/one")
+            await reference.set({"n": 0})
+
+            @firestore.async_transactional
+            async def increment(transaction):
+                count = (await reference.get(transaction=transaction)).get("n")
+                transaction.update(reference, {"n": count + 1})
+
+            await asyncio.gather(*(increment(client.transaction()) for _ in range(30)))
+            return (await reference.get()).get("n")
+
+    assert asyncio.run(main()) == 30
+
+
 def test_workers_that_query_for_the_next_job_each_take_another():
     """A query in a transaction is part of what it read: no job is taken twice, none is lost."""
 
