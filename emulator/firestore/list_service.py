@@ -34,7 +34,8 @@ from emulator.firestore.values import (
 from emulator.firestore.writes import Change, Document
 from emulator.wire import Context, Rpc
 
-_DEFAULT_PAGE_SIZE = 300
+_DEFAULT_PAGE_SIZE = 30  # observed: gcloud Firestore emulator 1.19.9
+_MAX_PAGE_SIZE = 300
 
 _TOKEN_PARTS: Final[dict[str, Any]] = {"after": str, "skip": int, "read_time_us": int}
 
@@ -111,7 +112,7 @@ def _page_size(request: Any) -> int:
     if request.page_size < 0:
         raise InvalidArgument("Page size must be nonnegative.")
     size: int = request.page_size
-    return size or _DEFAULT_PAGE_SIZE
+    return min(size or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
 
 
 def _encode_token(token: dict[str, Any]) -> str:

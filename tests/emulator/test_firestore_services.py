@@ -319,6 +319,15 @@ def test_lists_page_in_order_of_name(service):
     assert ids(service.list_page("", page_size=2, parent="c/missing")) == ["c/missing/sub/x"]
 
 
+def test_a_page_has_a_default_and_a_greatest_size(service):
+    """30 documents unless asked for more, 300 however many are asked for; none negative."""
+    service.commit(*[put(f"c/{number}", n=1) for number in range(301)])
+    assert len(service.list_page("c").documents) == 30
+    assert len(service.list_page("c", page_size=1000).documents) == 300
+    with pytest.raises(InvalidArgument, match="nonnegative"):
+        service.list_page("c", page_size=-1)
+
+
 def test_missing_documents_are_listed_on_request(service):
     """By name alone: no fields, no times."""
     service.commit(put("c/a", n=1), put("c/b/sub/x/deeper/y", n=1))
