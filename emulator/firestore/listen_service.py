@@ -37,13 +37,12 @@ from emulator.firestore.convert import (
 from emulator.firestore.paths import DatabaseName, parse_database
 from emulator.firestore.query_decode import decode_query
 from emulator.firestore.query_engine import Engines
-from emulator.firestore.watch import (
+from emulator.firestore.watch import Listener, Watcher
+from emulator.firestore.watch_events import (
     DocumentChange,
     Event,
     ExistenceFilter,
-    Listener,
     TargetChange,
-    Watcher,
 )
 from emulator.firestore.writes import Change
 from emulator.wire import Context, Rpc
@@ -96,7 +95,7 @@ class ListenService:
                     for event in stream.listener.collect(self._clock.now_us()):
                         yield self._reply(stream.database, event)
                 if ended:
-                    await reader  # raises what ended it
+                    reader.result()  # raises what ended it
                     return
         finally:
             reader.cancel()

@@ -11,12 +11,11 @@
    after a resumption; CURRENT of the new targets; NO_CHANGE for the stream, with a read time.
 4. A commit looks only at results whose scope holds a changed document.
 
-Not here: tokens, protobuf, tasks (listen_service.py). Sources: google/firestore/v1/
-firestore.proto (TargetChange, Target); observed: gcloud Firestore emulator 1.19.9, which sends
-RESET and every document at every commit.
+Not here: the events (watch_events.py), tokens, protobuf, tasks (listen_service.py). Sources:
+google/firestore/v1/firestore.proto (TargetChange, Target); observed: gcloud Firestore emulator
+1.19.9, which sends RESET and every document at every commit.
 """
 
-import enum
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -28,58 +27,16 @@ from emulator.firestore.query import Query, Scope
 from emulator.firestore.query_engine import QueryEngine, affects
 from emulator.firestore.query_match import Matcher
 from emulator.firestore.values import FieldPath
+from emulator.firestore.watch_events import (
+    DocumentChange,
+    DocumentGone,
+    Event,
+    ExistenceFilter,
+    Kind,
+    TargetChange,
+)
 from emulator.firestore.writes import Change, Document
 
-
-class Kind(enum.Enum):
-    """TargetChangeType, by its numbers."""
-
-    NO_CHANGE = 0
-    ADD = 1
-    REMOVE = 2
-    CURRENT = 3
-    RESET = 4
-
-
-@dataclass(frozen=True, slots=True)
-class TargetChange:
-    """Something about targets; no ids means all. With a read time it carries a token."""
-
-    kind: Kind
-    target_ids: tuple[int, ...] = ()
-    read_time_us: int | None = None
-    cause: ServiceError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentChange:
-    """The document is new or changed in `target_ids`, and no longer in `removed_target_ids`."""
-
-    document: Document
-    target_ids: tuple[int, ...]
-    removed_target_ids: tuple[int, ...] = ()
-    select: tuple[FieldPath, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentGone:
-    """The document is in no target any more; `deleted` says that it does not exist."""
-
-    name: Name
-    removed_target_ids: tuple[int, ...]
-    deleted: bool
-    read_time_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExistenceFilter:
-    """How many documents the target has: the client checks its own number."""
-
-    target_id: int
-    count: int
-
-
-Event: TypeAlias = TargetChange | DocumentChange | DocumentGone | ExistenceFilter
 Subscriber: TypeAlias = tuple["Listener", int]
 
 
@@ -352,7 +309,16 @@ class Listener:
         """A document of a target has changed; `was` says if it was in the target's set."""
         if not self._touched:
             self._wake()
-        self._touched.setdefault(name, {}).setdefault(target_id, was)
+        targets = self._touched.setdefault(name, {})
+        had = targets.setdefault(target_id, was)
+        if not had and not self._holds(target_id, name):  # it came and went untold
+            del targets[target_id]
+            if not targets:
+                del self._touched[name]
+
+    def _holds(self, target_id: int, name: Name) -> bool:
+        result = self._targets[target_id].result
+        return result is None or name in result.documents
 
     def collect(self, now_us: int) -> list[Event]:
         """All that has not been told, in the order to tell it; empty if there is nothing."""
@@ -382,12 +348,9 @@ class Listener:
         present: dict[tuple[FieldPath, ...] | None, list[int]] = {}
         gone = []
         for target_id, was in targets.items():
-            target = self._targets[target_id]
-            held = document is not None and (
-                target.result is None or name in target.result.documents
-            )
-            if held:
-                present.setdefault(target.select, []).append(target_id)
+            if document is not None and self._holds(target_id, name):
+                select = self._targets[target_id].select
+                present.setdefault(select, []).append(target_id)
             elif was:
                 gone.append(target_id)
         events: list[Event] = []

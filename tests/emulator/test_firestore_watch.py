@@ -14,15 +14,14 @@ from emulator.firestore.query import Clause, Measure, Nearest, Op, Order, Query,
 from emulator.firestore.query_engine import Engines
 from emulator.firestore.store import Database, Store
 from emulator.firestore.values import Vector
-from emulator.firestore.watch import (
+from emulator.firestore.watch import Listener, Watcher
+from emulator.firestore.watch_events import (
     DocumentChange,
     DocumentGone,
     Event,
     ExistenceFilter,
     Kind,
-    Listener,
     TargetChange,
-    Watcher,
 )
 from emulator.firestore.writes import Document, Operation, Write
 from tests.emulator.firestore_queries import DATABASE, NAMES, QUERIES, documents, naive
