@@ -1,10 +1,12 @@
-"""Between google.firestore.v1 messages and the core's values, documents and writes.
+"""Between google.firestore.v1 messages and the core's values, documents and masks.
 
 1. Only shape is checked here (a value with no type, a latitude of 91); limits are limits.py's.
 2. Instants are cut to microseconds on the way in.
 3. A vector is on the wire the map {"__type__": "__vector__", "value": [doubles]}.
 4. A document's wire form is made once, at its first read, and kept with it (`encoded`).
 5. Raw protobuf classes, not the client's proto-plus wrappers, which cost tens of microseconds.
+
+Not here: writes and their results (convert_writes.py).
 """
 
 import sys
@@ -13,13 +15,10 @@ from typing import Any, Final
 
 from google.cloud.firestore_v1 import types
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampPb
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from emulator.clock import SECOND_US
 from emulator.errors import InvalidArgument
 from emulator.firestore.paths import DatabaseName, Name, parse_document_name
-from emulator.firestore.store import CommitResult
-from emulator.firestore.transforms import Kind, Transform
 from emulator.firestore.values import (
     MISSING,
     FieldPath,
@@ -32,16 +31,13 @@ from emulator.firestore.values import (
     get_field,
     parse_field_path,
 )
-from emulator.firestore.writes import Document, Operation, Precondition, Write, WriteResult
+from emulator.firestore.writes import Document
 
 DocumentPb: Final[Any] = types.Document.pb()
 ValuePb: Final[Any] = types.Value.pb()
 
 _VECTOR_TYPE = "__vector__"
 _MIN_SECONDS, _MAX_SECONDS = -62_135_596_800, 253_402_300_799  # years 1 to 9999
-_NO_PRECONDITION = Precondition()
-# The web and mobile clients send `verify`, which the published write.proto does not name.
-_VERIFY_FIELD = 5
 
 
 def decode_time(message: Any) -> int:
@@ -258,77 +254,6 @@ def optional_mask(request: Any) -> tuple[FieldPath, ...] | None:
     return decode_mask(request.mask) if request.HasField("mask") else None
 
 
-def decode_precondition(message: Any) -> Precondition:
-    """A Precondition message."""
-    kind = message.WhichOneof("condition_type")
-    if kind == "exists":
-        return Precondition(exists=message.exists)
-    if kind == "update_time":
-        return Precondition(update_time_us=decode_time(message.update_time))
-    return _NO_PRECONDITION
-
-
-def _decode_transform(message: Any) -> Transform:
-    kind = message.WhichOneof("transform_type")
-    if kind is None:
-        raise InvalidArgument("Operation type must be specified for field transformation.")
-    path = parse_field_path(message.field_path)
-    if path == ("__name__",):
-        raise InvalidArgument("Cannot transform __name__.")
-    match Kind(kind):
-        case Kind.SET_TO_SERVER_VALUE:
-            if message.set_to_server_value != 1:
-                raise InvalidArgument(
-                    "ServerValue type must be specified for set_to_server_value transformation."
-                )
-            return Transform(path, Kind.SET_TO_SERVER_VALUE)
-        case Kind.APPEND_MISSING_ELEMENTS | Kind.REMOVE_ALL_FROM_ARRAY as array:
-            elements = [decode_value(one) for one in getattr(message, kind).values]
-            return Transform(path, array, elements)
-        case number:
-            return Transform(path, number, decode_value(getattr(message, kind)))
-
-
-def decode_write(message: Any, database: DatabaseName) -> Write:
-    """A Write message, for a commit in `database`.
-
-    Raises:
-        InvalidArgument: it is empty, malformed, or names a document elsewhere.
-    """
-    operation = message.WhichOneof("operation")
-    precondition = _NO_PRECONDITION
-    if message.HasField("current_document"):
-        precondition = decode_precondition(message.current_document)
-    transforms: tuple[Transform, ...] = ()
-    if message.update_transforms:
-        transforms = tuple(map(_decode_transform, message.update_transforms))
-    if operation == "update":
-        name = own_name(message.update.name, database)
-        fields = decode_fields(message.update.fields)
-        mask = decode_mask(message.update_mask) if message.HasField("update_mask") else None
-        return Write(Operation.UPDATE, name, fields, mask, transforms, precondition)
-    if operation is not None and message.HasField("update_mask"):
-        raise InvalidArgument(f"a {operation} must not specify a document mask.")
-    if operation is not None and transforms:
-        raise InvalidArgument(f"a {operation} must not specify a update transform.")
-    if operation == "delete":
-        return Write(
-            Operation.DELETE, own_name(message.delete, database), precondition=precondition
-        )
-    if operation == "transform":
-        if not message.transform.field_transforms:
-            raise InvalidArgument("The list of FieldTransform must not be empty.")
-        name = own_name(message.transform.document, database)
-        transforms = tuple(map(_decode_transform, message.transform.field_transforms))
-        return Write(Operation.UPDATE, name, {}, (), transforms, precondition)
-    unknown_fields: Any = UnknownFieldSet(message)  # type: ignore[no-untyped-call,unused-ignore]
-    for unknown in unknown_fields:
-        if unknown.field_number == _VERIFY_FIELD and isinstance(unknown.data, bytes):
-            name = own_name(unknown.data.decode(), database)
-            return Write(Operation.VERIFY, name, precondition=precondition)
-    raise InvalidArgument("empty write operation")
-
-
 def own_name(text: str, database: DatabaseName) -> Name:
     """The relative name of a document that must be in `database`.
 
@@ -339,19 +264,3 @@ def own_name(text: str, database: DatabaseName) -> Name:
     if document.database != database:
         raise InvalidArgument(f'Document name "{text}" is not in the database "{database}".')
     return document.name
-
-
-def fill_write_result(result: WriteResult, message: Any) -> None:
-    """Set an empty WriteResult message."""
-    message.SetInParent()
-    if result.update_time_us is not None:
-        encode_time(result.update_time_us, message.update_time)
-    for value in result.transform_results:
-        encode_value(value, message.transform_results.add())
-
-
-def fill_commit(result: CommitResult, message: Any) -> None:
-    """Set the results and the time of a CommitResponse or WriteResponse message."""
-    for one in result.results:
-        fill_write_result(one, message.write_results.add())
-    encode_time(result.commit_time_us, message.commit_time)

@@ -22,15 +22,17 @@ from emulator.firestore.consistency import View, begin, open_view, take_turns
 from emulator.firestore.convert import (
     decode_fields,
     decode_mask,
-    decode_precondition,
-    decode_write,
     document_bytes,
     document_pb,
     encode_time,
-    fill_commit,
-    fill_write_result,
     optional_mask,
     own_name,
+)
+from emulator.firestore.convert_writes import (
+    decode_precondition,
+    decode_write,
+    fill_commit,
+    fill_write_result,
 )
 from emulator.firestore.limits import MAX_COMMIT_BYTES
 from emulator.firestore.paths import (

@@ -16,7 +16,6 @@ Not here: queries and indexes (they observe), protobuf, waiting, the clock.
 """
 
 import itertools
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from emulator.clock import SECOND_US
 from emulator.errors import Aborted, FailedPrecondition, InvalidArgument
 from emulator.firestore.paths import DatabaseName, Name, id_key
 from emulator.firestore.transactions import Transaction, Transactions
+from emulator.firestore.tree import Tree
 from emulator.firestore.writes import (
     Change,
     Document,
@@ -49,39 +49,6 @@ class CommitResult:
     results: tuple[WriteResult, ...]
 
 
-class _Collection:
-    """The documents of one collection, and the collections under each id, there or missing.
-
-    The ids are sorted when they are first asked for, and kept so from then on.
-    """
-
-    __slots__ = ("branches", "documents", "order")
-
-    def __init__(self) -> None:
-        self.documents: dict[str, Document] = {}
-        self.branches: dict[str, dict[str, _Collection]] = {}
-        self.order: list[str] | None = None
-
-    def ids(self) -> list[str]:
-        """Every id with a document or something under it, in order."""
-        if self.order is None:
-            ids = self.documents.keys() | self.branches.keys() if self.branches else self.documents
-            self.order = sorted(ids, key=id_key)
-        return self.order
-
-    def changed(self, document_id: str) -> None:
-        """Keep the order right after something was added at an id, or taken away."""
-        if self.order is None:
-            return
-        at = bisect_left(self.order, id_key(document_id), key=id_key)
-        listed = at < len(self.order) and self.order[at] == document_id
-        there = document_id in self.documents or document_id in self.branches
-        if there and not listed:
-            self.order.insert(at, document_id)
-        elif listed and not there:
-            del self.order[at]
-
-
 class Database:
     """One database: its documents, versions, transactions and observers."""
 
@@ -95,7 +62,7 @@ class Database:
         self.transactions = Transactions(next_number)
         self.observers: list[Observer] = []
         self._version_window_us = version_window_us
-        self._root: dict[str, _Collection] = {}
+        self._tree = Tree()
         self._last_us = 0
         # Superseded versions: by name, oldest first, each with the time that superseded it; and
         # the same in order of that time, to forget them by. That there was no document needs no
@@ -124,8 +91,7 @@ class Database:
 
     def get(self, name: Name, read_time_us: int | None = None) -> Document | None:
         """The document of a name, now or at a time."""
-        collection = self._collection(name[:-1])
-        document = None if collection is None else collection.documents.get(name[-1])
+        document = self._tree.get(name)
         if read_time_us is None:
             return document
         for superseded_us, version in self._versions.get(name, ()):
@@ -149,11 +115,11 @@ class Database:
         directly under `parent` count.
         """
         if read_time_us is None:
-            yield from self._scan(self._branches(parent), collection_id, all_descendants)
+            yield from self._tree.scan(parent, collection_id, all_descendants)
             return
         found = {
             document.name: document
-            for document in self._scan(self._branches(parent), collection_id, all_descendants)
+            for document in self._tree.scan(parent, collection_id, all_descendants)
             if document.create_time_us <= read_time_us
         }
         depth = len(parent)
@@ -181,12 +147,11 @@ class Database:
 
     def collection_ids(self, parent: Name) -> list[str]:
         """The ids of the collections under `parent` that hold something, in order."""
-        return sorted(self._branches(parent))
+        return self._tree.collection_ids(parent)
 
     def document_ids(self, parent: Name, collection_id: str) -> list[str]:
         """The ids of a collection in order, with those of missing documents. Do not change it."""
-        collection = self._branches(parent).get(collection_id)
-        return [] if collection is None else collection.ids()
+        return self._tree.document_ids(parent, collection_id)
 
     def transaction(self, transaction_id: bytes, now_us: int) -> Transaction:
         """The live transaction of an id.
@@ -237,7 +202,7 @@ class Database:
         changes = [
             Change(document.name, document, None) for document in self.documents((), None, True)
         ]
-        self._root.clear()
+        self._tree.clear()
         self._versions.clear()
         self._superseded.clear()
         self._last_us = self._cleared_us = max(now_us, self._last_us + 1)
@@ -273,9 +238,9 @@ class Database:
             if new is old:
                 continue
             if new is None:
-                self._remove(self._root, name)
+                self._tree.remove(name)
             else:
-                self._put(name, new)
+                self._tree.put(name, new)
             if old is not None:
                 self._versions.setdefault(name, []).append((commit_time_us, old))
                 self._superseded.append((commit_time_us, name))
@@ -289,71 +254,6 @@ class Database:
     def _tell(self, changes: Sequence[Change], commit_time_us: int) -> None:
         for observer in tuple(self.observers):
             observer(changes, commit_time_us)
-
-    def _branches(self, parent: Name) -> dict[str, _Collection]:
-        """The collections directly under the root or a document."""
-        if not parent:
-            return self._root
-        collection = self._collection(parent[:-1])
-        return {} if collection is None else collection.branches.get(parent[-1], {})
-
-    def _collection(self, path: Name) -> _Collection | None:
-        branches = self._root
-        for index in range(0, len(path) - 1, 2):
-            collection = branches.get(path[index])
-            if collection is None:
-                return None
-            branches = collection.branches.get(path[index + 1], {})
-        return branches.get(path[-1])
-
-    def _put(self, name: Name, document: Document) -> None:
-        branches = self._root
-        for index in range(0, len(name), 2):
-            collection = branches.get(name[index])
-            if collection is None:
-                collection = branches[name[index]] = _Collection()
-            document_id = name[index + 1]
-            if index == len(name) - 2:
-                added = document_id not in collection.documents
-                collection.documents[document_id] = document
-                if added:
-                    collection.changed(document_id)
-            elif document_id in collection.branches:
-                branches = collection.branches[document_id]
-            else:
-                branches = collection.branches[document_id] = {}
-                collection.changed(document_id)
-
-    def _remove(self, branches: dict[str, _Collection], name: Name) -> None:
-        """Take a document out, and every collection that is empty without it."""
-        collection = branches[name[0]]
-        if len(name) == 2:
-            del collection.documents[name[1]]
-            collection.changed(name[1])
-        else:
-            below = collection.branches[name[1]]
-            self._remove(below, name[2:])
-            if not below:
-                del collection.branches[name[1]]
-                collection.changed(name[1])
-        if not collection.documents and not collection.branches:
-            del branches[name[0]]
-
-    def _scan(
-        self, branches: dict[str, _Collection], collection_id: str | None, all_descendants: bool
-    ) -> Iterator[Document]:
-        for branch_id in sorted(branches):
-            wanted = collection_id is None or branch_id == collection_id
-            if not wanted and not all_descendants:
-                continue
-            collection = branches[branch_id]
-            for document_id in tuple(collection.ids()):
-                if wanted and document_id in collection.documents:
-                    yield collection.documents[document_id]
-                if all_descendants and document_id in collection.branches:
-                    yield from self._scan(
-                        collection.branches[document_id], collection_id, all_descendants
-                    )
 
 
 class Store:

@@ -68,7 +68,7 @@ class Precondition:
     update_time_us: int | None = None
 
 
-_ANY = Precondition()
+NO_PRECONDITION = Precondition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Write:
     fields: Fields = field(default_factory=dict)
     mask: tuple[FieldPath, ...] | None = None
     transforms: tuple[Transform, ...] = ()
-    precondition: Precondition = _ANY
+    precondition: Precondition = NO_PRECONDITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def apply_write(
         NotFound, AlreadyExists, FailedPrecondition: the precondition does not hold.
         InvalidArgument: the document would pass a limit.
     """
-    if write.precondition is not _ANY:
+    if write.precondition is not NO_PRECONDITION:
         check_precondition(write.precondition, document, database.full_name(write.name))
     if write.operation is Operation.DELETE:
         return None, WriteResult(None)
