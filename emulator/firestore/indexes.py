@@ -6,7 +6,7 @@
    without one of the parts has no entry; with an array part it has one for each element.
 3. `position` turns a partial entry into a place in the index in O(log n); counting a range is
    a subtraction.
-4. All indexes of a database hold at most `max_entries`; the least recently used go first.
+4. A database has at most MAX_INDEXES, of `max_entries` in all; the least recently used go first.
 
 Production builds single-field indexes ahead and wants composite ones declared: that is
 advice.py's business. Not here: which index serves which query (query_plan.py).
@@ -27,6 +27,7 @@ from emulator.firestore.query_match import Descending, Stored, name_order
 from emulator.firestore.values import MISSING, FieldPath, format_field_path, get_field, order_key
 
 MAX_ENTRIES = 3_000_000
+MAX_INDEXES = 1000
 
 Entry: TypeAlias = tuple[Any, ...]
 
@@ -172,7 +173,9 @@ class Indexes:
             self._scopes.setdefault(scope, []).append(index)
             self._entries += len(index)
         self._indexes.move_to_end((scope, spec))
-        while self._entries > self._max_entries and len(self._indexes) > 1:
+        while len(self._indexes) > MAX_INDEXES or (
+            self._entries > self._max_entries and len(self._indexes) > 1
+        ):
             self._drop()
         return index
 

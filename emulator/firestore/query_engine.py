@@ -81,9 +81,13 @@ class QueryEngine:
         made = self.plan(query)
         return [made.name_at(at) for at in _cuts(made.count(), count)]
 
+    def is_present(self, read_time_us: int) -> bool:
+        """Whether no commit has passed since a time."""
+        return read_time_us >= self._commit_time_us
+
     def _past(self, read_time_us: int | None) -> Past[Document] | None:
         """What a time differs in from the present; None where no commit has passed since."""
-        if read_time_us is None or read_time_us >= self._commit_time_us:
+        if read_time_us is None or self.is_present(read_time_us):
             return None
         versions = [
             version

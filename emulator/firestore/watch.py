@@ -263,8 +263,8 @@ class Listener:
             return False
         try:
             self._database.check_read_time(resume_us, now_us)
-        except FailedPrecondition:
-            return False
+        except FailedPrecondition:  # too old for versions, which may not be needed
+            return self._watcher.engine.is_present(resume_us)
         return True
 
     def _begin(self, target_id: int, target: _Target, resume_us: int | None, known: bool) -> None:

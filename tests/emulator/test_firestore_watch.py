@@ -332,7 +332,18 @@ def test_resuming_documents_tells_those_that_changed() -> None:
     ]
 
 
-@pytest.mark.parametrize("resume_us", [-1, NOW - 3600 * 1_000_000])
+def test_resuming_after_a_long_silence_tells_nothing_again() -> None:
+    """A token outlives the versions for as long as nothing is committed."""
+    world = World()
+    world.put("c/a", n=5)
+    then_us = world.database.read_time(world.now_us)
+    world.now_us += 24 * 3600 * 1_000_000
+    client = Client(world, sets={1: {("c", "a"): 0}})
+    client.listen(1, ALL, then_us)
+    assert shown(client.collect()) == ["ADD 1", "filter 1 1", "CURRENT 1", "NO_CHANGE"]
+
+
+@pytest.mark.parametrize("resume_us", [-1, NOW])
 def test_resuming_from_the_unknown_resets(resume_us: int) -> None:
     """A token of another process, or older than the versions kept: everything is told again."""
     world = World()
