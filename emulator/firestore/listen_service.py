@@ -144,7 +144,7 @@ class ListenService:
         try:
             resume_us = self._resume_us(message)
             match message.WhichOneof("target_type"):
-                case "query":
+                case "query" if message.query.WhichOneof("query_type"):
                     named, query = decode_query(
                         message.query.parent, message.query.structured_query
                     )
@@ -168,7 +168,7 @@ class ListenService:
                         once=message.once,
                     )
                 case _:
-                    raise InvalidArgument("Target type is not set.")
+                    raise InvalidArgument("A target must have a query or documents.")
         except ServiceError as error:
             listener.refuse(target_id, error)
 
