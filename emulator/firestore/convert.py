@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from google.cloud.firestore_v1 import types
 from google.protobuf.timestamp_pb2 import Timestamp as TimestampPb
 
 from emulator.clock import SECOND_US
 from emulator.errors import InvalidArgument
 from emulator.firestore.paths import DatabaseName, Name, parse_document_name
+from emulator.firestore.pb import types
 from emulator.firestore.values import (
     MISSING,
     FieldPath,

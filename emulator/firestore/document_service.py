@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
-from google.cloud.firestore_v1 import types
 from google.protobuf.empty_pb2 import Empty
 
 from emulator.clock import Clock
@@ -43,6 +42,7 @@ from emulator.firestore.paths import (
     parse_document_name,
     parse_parent,
 )
+from emulator.firestore.pb import types
 from emulator.firestore.store import Store
 from emulator.firestore.values import FieldPath
 from emulator.firestore.writes import Document, Operation, Precondition, Write

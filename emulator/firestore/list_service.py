@@ -16,13 +16,12 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, Final
 
-from google.cloud.firestore_v1 import types
-
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument
 from emulator.firestore.consistency import View, open_view, take_turns
 from emulator.firestore.convert import DocumentPb, document_pb, optional_mask
 from emulator.firestore.paths import Name, checked_name, id_key, parse_parent
+from emulator.firestore.pb import types
 from emulator.firestore.store import Store
 from emulator.firestore.values import (
     MISSING,

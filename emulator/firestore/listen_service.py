@@ -22,7 +22,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
-from google.cloud.firestore_v1 import types
 
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument, ServiceError
@@ -35,6 +34,7 @@ from emulator.firestore.convert import (
     own_name,
 )
 from emulator.firestore.paths import DatabaseName, parse_database
+from emulator.firestore.pb import types
 from emulator.firestore.query_decode import decode_query
 from emulator.firestore.query_engine import Engines
 from emulator.firestore.watch import Listener, Watcher

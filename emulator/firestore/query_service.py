@@ -13,14 +13,12 @@ emulator 1.19.9 (which ignores explain_options and has no PartitionQuery).
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from google.cloud.firestore_v1 import types
-from google.cloud.firestore_v1.types import query_profile
-
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument
 from emulator.firestore.advice import Advisor
 from emulator.firestore.consistency import View, open_view, take_turns
 from emulator.firestore.convert import document_bytes, document_pb, encode_time, encode_value
+from emulator.firestore.pb import query_profile, types
 from emulator.firestore.query import NAME_PATH, Order, Query
 from emulator.firestore.query_decode import decode_aggregations, decode_query
 from emulator.firestore.query_engine import Answer, Engines, QueryEngine, affects, resource

@@ -11,13 +11,12 @@ Source: google/firestore/v1/firestore.proto.
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from google.cloud.firestore_v1 import types
-
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument, Unimplemented
 from emulator.firestore.convert_writes import decode_write, fill_commit
 from emulator.firestore.document_service import auto_id, check_commit_size
 from emulator.firestore.paths import DatabaseName, parse_database
+from emulator.firestore.pb import types
 from emulator.firestore.store import Store
 from emulator.wire import Context, Rpc
 
