@@ -30,9 +30,19 @@ class Identity:
         self._key: asyncio.Future[Any] | None = None
         self._tokens: dict[tuple[str, str], tuple[int, str]] = {}
 
-    async def _private_key(self) -> Any:
+    def prepare(self) -> None:
+        """Begin to make the key, so that the first push need not wait for it."""
         if self._key is None:
             self._key = asyncio.ensure_future(asyncio.to_thread(_make_key))
+
+    async def close(self) -> None:
+        """Wait for a key that is being made: a thread cannot be stopped."""
+        if self._key is not None:
+            await self._key
+
+    async def _private_key(self) -> Any:
+        self.prepare()
+        assert self._key is not None  # noqa: S101  # tells mypy
         return await asyncio.shield(self._key)
 
     async def token(self, email: str, audience: str) -> str:
@@ -80,6 +90,7 @@ class Identity:
 
 
 def _make_key() -> Any:
+    import jwt  # noqa: F401  # here, in a thread, rather than with the first push
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -12,9 +12,7 @@ Source: https://cloud.google.com/pubsub/docs/push
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from emulator.clock import SECOND_US
 from emulator.errors import ServiceError
@@ -23,37 +21,16 @@ from emulator.pubsub.consumer import Consumer
 from emulator.pubsub.feed import Waiter
 from emulator.pubsub.message import Delivery
 from emulator.pubsub.oidc import Identity
-from emulator.pubsub.push_request import ACKED_STATUSES, push_request
+from emulator.pubsub.push_request import push_request
 from emulator.pubsub.runtime import Runtime
 from emulator.pubsub.subscription import Subscription
+
+if TYPE_CHECKING:
+    from emulator.pubsub.push_http import HttpClient
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[Subscription, Delivery], Awaitable[bool]]
-
-
-class _Processing(aiohttp.ClientError):
-    """The endpoint answered 102."""
-
-
-class _Response(aiohttp.ClientResponse):
-    """Takes 102 for the answer; aiohttp waits for another one after any 1xx."""
-
-    async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        protocol = connection.protocol
-        read = protocol.read
-
-        async def read_answer() -> Any:
-            answer = await read()
-            if answer[0].code == 102:
-                raise _Processing
-            return answer
-
-        protocol.read = read_answer
-        try:
-            return await super().start(connection)
-        finally:
-            del protocol.read
 
 
 class Pusher:
@@ -136,12 +113,18 @@ class Pushers:
         self._identity = identity
         self._pushers: dict[Subscription, Pusher] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._session: aiohttp.ClientSession | None = None
+        self._client: HttpClient | None = None
 
     def changed(self, subscription: Subscription) -> None:
         """Start or stop as its settings say now."""
         settings = subscription.settings
         wanted = bool(settings.push.endpoint) and not settings.detached and not subscription.deleted
+        if wanted and self._client is None:
+            from emulator.pubsub.push_http import HttpClient
+
+            self._client = HttpClient()
+        if wanted and settings.push.has_oidc:
+            self._identity.prepare()
         if wanted and subscription not in self._pushers:
             self._pushers[subscription] = Pusher(self._runtime, subscription, self._send)
         elif not wanted and subscription in self._pushers:
@@ -157,27 +140,8 @@ class Pushers:
             audience = push.oidc_audience or push.endpoint
             token = await self._identity.token(push.oidc_email, audience)
             headers["Authorization"] = f"Bearer {token}"
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                response_class=_Response,
-            )
-        timeout = aiohttp.ClientTimeout(total=settings.ack_deadline_seconds)
-        try:
-            async with self._session.post(
-                push.endpoint, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                await response.read()
-        except _Processing:
-            return True
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.info("push to %s failed: %s", push.endpoint, error or type(error).__name__)
-            return False
-        if response.status not in ACKED_STATUSES:
-            log.info("push to %s answered %d", push.endpoint, response.status)
-        return response.status in ACKED_STATUSES
+        assert self._client is not None  # noqa: S101  # made with the first pusher
+        return await self._client.post(push.endpoint, headers, body, settings.ack_deadline_seconds)
 
     async def close(self) -> None:
         """Stop them all; returns when nothing is left."""
@@ -185,5 +149,6 @@ class Pushers:
             self._ending |= pusher.stop()
         self._pushers.clear()
         await asyncio.gather(*self._ending, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
+        await self._identity.close()

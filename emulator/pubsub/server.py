@@ -7,16 +7,14 @@
 
 HTTP: `GET /` says Ok, `POST /reset` forgets everything, and the OpenID configuration and key
 set let a push endpoint check its tokens. Start is quick: what is heavy is imported when first
-needed (fastavro, grpcio-tools, cryptography).
+needed (aiohttp, fastavro, grpcio-tools, cryptography).
 """
 
-import asyncio
-
 import grpc.aio
-from aiohttp import web
 
 from emulator import wire
 from emulator.clock import Clock, SystemClock
+from emulator.pubsub.http_side import HttpSide
 from emulator.pubsub.iam_service import iam_service
 from emulator.pubsub.oidc import JWKS_PATH, Identity
 from emulator.pubsub.publisher_service import publisher_service
@@ -48,15 +46,14 @@ class PubSubServer:
         pushers: Pushers,
         server: grpc.aio.Server,
         address: str,
-        http_address: str,
-        runner: web.AppRunner,
+        http: HttpSide,
     ) -> None:
         self.runtime = runtime
         self.address = address
-        self.http_address = http_address
+        self.http_address = http.address
         self._pushers = pushers
         self._server = server
-        self._runner = runner
+        self._http = http
         self._closed = False
 
     @classmethod
@@ -79,15 +76,15 @@ class PubSubServer:
         identity = Identity(clock)
         pushers = Pushers(runtime, identity)
         runtime.changed = pushers.changed
-        runner = await _http(runtime, identity, host, http_port)
-        http_host, http_bound = runner.addresses[0][:2]
-        identity.url = f"http://{http_host}:{http_bound}"
+        http = _http_side(runtime, identity)
+        await http.start(host, http_port)
+        identity.url = f"http://{http.address}"
         try:
             server, bound = await wire.serve(services(runtime), host, port)
         except OSError:
-            await runner.cleanup()
+            await http.close()
             raise
-        return cls(runtime, pushers, server, f"{host}:{bound}", f"{http_host}:{http_bound}", runner)
+        return cls(runtime, pushers, server, f"{host}:{bound}", http)
 
     def tick(self) -> None:
         """Apply a clock that was moved by hand."""
@@ -105,33 +102,25 @@ class PubSubServer:
         await self._pushers.close()
         await self._server.stop(None)
         self.runtime.close()
-        await self._runner.cleanup()
+        await self._http.close()
 
 
-async def _http(runtime: Runtime, identity: Identity, host: str, port: int) -> web.AppRunner:
-    async def ok(_request: web.Request) -> web.Response:
-        return web.Response(text="Ok\n")
+def _http_side(runtime: Runtime, identity: Identity) -> HttpSide:
+    async def ok() -> str:
+        return "Ok\n"
 
-    async def reset(_request: web.Request) -> web.Response:
+    async def reset() -> str:
         runtime.reset()
-        return web.Response(text="Resetting...\n")
+        return "Resetting...\n"
 
-    async def configuration(_request: web.Request) -> web.Response:
-        return web.json_response(identity.configuration())
+    async def configuration() -> dict[str, object]:
+        return identity.configuration()
 
-    async def jwks(_request: web.Request) -> web.Response:
-        return web.json_response(await identity.jwks())
-
-    app = web.Application()
-    app.router.add_get("/", ok)
-    app.router.add_post("/reset", reset)
-    app.router.add_get("/.well-known/openid-configuration", configuration)
-    app.router.add_get(JWKS_PATH, jwks)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except (OSError, asyncio.CancelledError):
-        await runner.cleanup()
-        raise
-    return runner
+    return HttpSide(
+        {
+            ("GET", "/"): ok,
+            ("POST", "/reset"): reset,
+            ("GET", "/.well-known/openid-configuration"): configuration,
+            ("GET", JWKS_PATH): identity.jwks,
+        }
+    )

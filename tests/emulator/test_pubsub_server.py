@@ -14,6 +14,7 @@ import pytest
 from google.api_core.exceptions import Cancelled, InvalidArgument, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1
+from google.cloud.pubsub_v1.subscriber.exceptions import AcknowledgeError, AcknowledgeStatus
 from google.pubsub_v1.services.publisher.async_client import PublisherAsyncClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber.async_client import SubscriberAsyncClient
@@ -318,6 +319,86 @@ def test_reset_and_health_are_served():
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
     over_the_wire(scenario)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"200 OK"),
+        (b"POST /reset HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", b"200 OK"),
+        (b"GET /reset HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
+        (b"GET /nope?x=1 HTTP/1.1\r\n\r\n", b"404 Not Found"),
+        (b"nonsense\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"400 Bad Request"),
+        (b"GET /" + b"x" * 70_000, b"400 Bad Request"),
+    ],
+    ids=["ok", "reset", "method", "path", "nonsense", "length", "long"],
+)
+def test_http_side_answers_once_and_closes(request_bytes: bytes, status: bytes):
+    """Whatever comes, one answer, and the connection ends."""
+
+    async def scenario(clients: Clients) -> None:
+        host, port = clients.server.http_address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request_bytes)
+        answer = await reader.read()
+        assert answer.split(b"\r\n")[0] == b"HTTP/1.1 " + status
+        writer.close()
+        await writer.wait_closed()
+
+    over_the_wire(scenario)
+
+
+def test_unfinished_http_request_does_not_hold_up_the_close():
+    """A connection that says nothing is dropped with the server."""
+
+    async def scenario(clients: Clients) -> None:
+        host, port = clients.server.http_address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await writer.drain()
+        await clients.server.close()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+    over_the_wire(scenario)
+
+
+def test_exactly_once_acks_say_whether_they_held():
+    """The hand-written client's ack_with_response: SUCCESS, and INVALID_ACK_ID when stale."""
+
+    async def scenario(clients: Clients) -> None:
+        once = "projects/p/subscriptions/once"
+        await clients.subscriber.create_subscription(
+            request={"name": once, "topic": TOPIC, "enable_exactly_once_delivery": True}
+        )
+        await clients.publish(b"a", b"b")
+        results = await asyncio.to_thread(_ack_twice, clients.server.address, once)
+        assert results == [AcknowledgeStatus.SUCCESS, AcknowledgeStatus.INVALID_ACK_ID]
+
+    over_the_wire(scenario)
+
+
+def _ack_twice(address: str, name: str) -> list[AcknowledgeStatus]:
+    transport = pubsub_v1.SubscriberClient.get_transport_class("grpc")
+    with grpc.insecure_channel(address) as channel:
+        client = pubsub_v1.SubscriberClient(
+            transport=transport(channel=channel, credentials=AnonymousCredentials())
+        )
+        arrived: queue.Queue[Any] = queue.Queue()
+        future = client.subscribe(name, arrived.put)
+        good, stale = (arrived.get(timeout=5) for _ in range(2))
+        client.modify_ack_deadline(
+            subscription=name, ack_ids=[stale.ack_id], ack_deadline_seconds=0
+        )
+        results = [good.ack_with_response().result(10)]
+        with pytest.raises(AcknowledgeError) as refused:
+            stale.ack_with_response().result(10)
+        results.append(refused.value.error_code)
+        future.cancel()
+        future.result(timeout=10)
+        return results
 
 
 def test_hand_written_subscriber_that_stops_leaves_its_messages_to_the_next():
