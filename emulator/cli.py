@@ -8,6 +8,7 @@ the exit code of its command.
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,7 +25,12 @@ _ROOT = Path(__file__).parent.parent
 
 
 def _show(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - what every command prints with
+    try:
+        print(line, flush=True)  # noqa: T201 - what every command prints with
+    except BrokenPipeError:
+        # Whoever read it has gone (`... | head`): stop, in order, and print nothing more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _pair(separator: str) -> Callable[[str], tuple[str, str]]:

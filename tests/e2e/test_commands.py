@@ -168,6 +168,25 @@ def test_a_wrong_command_says_what_is_wrong(arguments: list[str], code: int, say
     assert "Traceback" not in ended.stderr
 
 
+def test_a_reader_that_leaves_stops_the_stack_quietly(stack_backend: str, tmp_path: Path) -> None:
+    """`up | head -1` ends without a traceback and leaves nothing."""
+    arguments = ["up", "--backend", stack_backend, "--state-dir", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "emulator", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(60) == 0
+    assert emulator("status", "--state-dir", str(tmp_path)).returncode == 1
+
+
 def test_a_taken_port_is_named(stack_backend: str) -> None:
     """The port, who wanted it, and what to do."""
     with socket.socket() as other:
