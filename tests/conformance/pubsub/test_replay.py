@@ -184,3 +184,18 @@ def test_snapshot_is_updated_by_mask(pubsub: Pubsub) -> None:
         snapshot={"name": name, "labels": {"a": "b"}}, update_mask={"paths": ["labels"]}
     )
     assert dict(changed.labels) == {"a": "b"}
+
+
+@feature("Lists are paged with stable tokens", production=f"{REFERENCE}#listsnapshotsrequest")
+def test_snapshots_are_listed_in_pages(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    names = set()
+    for _ in range(3):
+        name = pubsub.name("snapshots")
+        names.add(pubsub.create_snapshot(name=name, subscription=subscription).name)
+    pages = list(pubsub.list_snapshots(project=pubsub.project, page_size=2).pages)
+    assert [len(page.snapshots) for page in pages] == [2, 1]
+    assert {s.name for page in pages for s in page.snapshots} == names
+    of_topic = list(pubsub.list_topic_snapshots(topic=topic, page_size=2).pages)
+    assert [len(page.snapshots) for page in of_topic] == [2, 1]

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import NotFound
 
 from tests.conformance.features import feature
 from tests.conformance.pubsub.conftest import Pubsub, data
@@ -192,3 +193,10 @@ def test_dead_letter_keeps_its_ordering_key(pubsub: Pubsub) -> None:
     pubsub.send(topic, {"data": b"next", "ordering_key": "k"})
     assert data(pubsub.take(subscription, within=2)) == [b"next"]
     assert pubsub.take(dead_subscription)[0].message.ordering_key == "k"
+
+
+@feature("A dead letter policy needs an existing topic", production=DEAD)
+def test_policy_with_an_unknown_topic_is_not_found(pubsub: Pubsub) -> None:
+    policy = {"dead_letter_topic": pubsub.name("topics"), "max_delivery_attempts": 5}
+    with pytest.raises(NotFound):
+        pubsub.subscription(pubsub.topic(), dead_letter_policy=policy)

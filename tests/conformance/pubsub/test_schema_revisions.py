@@ -11,6 +11,7 @@ from tests.conformance.features import feature
 from tests.conformance.pubsub.conftest import Pubsub
 
 DOCS = "https://cloud.google.com/pubsub/docs"
+REFERENCE = f"{DOCS}/reference/rpc/google.pubsub.v1"
 COMMIT = f"{DOCS}/commit-schema-revision"
 
 
@@ -51,7 +52,7 @@ def test_commit_makes_the_latest_revision(pubsub: Pubsub) -> None:
 
 @feature(
     "Revisions are listed",
-    production=f"{DOCS}/list-schema-revisions",
+    production=f"{REFERENCE}#listschemarevisionsrequest",
 )
 def test_revisions_are_listed(pubsub: Pubsub) -> None:
     first = create(pubsub, avro())
@@ -122,7 +123,10 @@ def test_commit_to_an_unknown_schema_is_not_found(pubsub: Pubsub) -> None:
         commit(pubsub, pubsub.name("schemas", "unknown"), avro())
 
 
-@feature("RollbackSchema makes a copy of an old revision", production=f"{DOCS}/rollback-schema")
+@feature(
+    "RollbackSchema makes a copy of an old revision",
+    production=f"{REFERENCE}#rollbackschemarequest",
+)
 def test_rollback_commits_the_old_definition_anew(pubsub: Pubsub) -> None:
     first = create(pubsub, avro())
     second = commit(pubsub, first.name, avro(OPTIONAL))
@@ -132,7 +136,7 @@ def test_rollback_commits_the_old_definition_anew(pubsub: Pubsub) -> None:
     assert len(list(pubsub.list_schema_revisions(name=first.name))) == 3
 
 
-@feature("DeleteSchemaRevision", production=f"{DOCS}/delete-schema-revision")
+@feature("DeleteSchemaRevision", production=f"{REFERENCE}#deleteschemarevisionrequest")
 def test_revision_is_deleted(pubsub: Pubsub) -> None:
     first = create(pubsub, avro())
     second = commit(pubsub, first.name, avro(OPTIONAL))
@@ -141,7 +145,9 @@ def test_revision_is_deleted(pubsub: Pubsub) -> None:
     assert [s.revision_id for s in listed] == [second.revision_id]
 
 
-@feature("The last revision cannot be deleted", production=f"{DOCS}/delete-schema-revision")
+@feature(
+    "The last revision cannot be deleted", production=f"{REFERENCE}#deleteschemarevisionrequest"
+)
 def test_only_revision_cannot_be_deleted(pubsub: Pubsub) -> None:
     first = create(pubsub, avro())
     with pytest.raises((InvalidArgument, FailedPrecondition)):

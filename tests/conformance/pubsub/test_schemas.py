@@ -11,9 +11,10 @@ from tests.conformance.features import differs, feature
 from tests.conformance.pubsub.conftest import Pubsub
 
 DOCS = "https://cloud.google.com/pubsub/docs"
+REFERENCE = f"{DOCS}/reference/rpc/google.pubsub.v1"
 SCHEMAS = f"{DOCS}/schemas"
 CREATE = f"{DOCS}/create-schemas"
-VALIDATE = f"{DOCS}/validate-schema-message"
+VALIDATE = f"{REFERENCE}#validatemessagerequest"
 TOPIC = f"{DOCS}/associate-schema-topic"
 
 AVRO = json.dumps(
@@ -76,7 +77,7 @@ def test_schema_reads_back_until_deleted(pubsub: Pubsub, kind: str) -> None:
 
 @feature(
     "The BASIC view leaves the definition out",
-    production=f"{DOCS}/list-schemas",
+    production=f"{REFERENCE}#listschemasrequest",
     gcloud="the definition is listed in the BASIC view",
 )
 def test_basic_view_has_no_definition(pubsub: Pubsub) -> None:
@@ -94,7 +95,7 @@ def test_second_schema_of_a_name_already_exists(pubsub: Pubsub) -> None:
         )
 
 
-@feature("Lists are paged with stable tokens", production=f"{DOCS}/list-schemas")
+@feature("Lists are paged with stable tokens", production=f"{REFERENCE}#listschemasrequest")
 def test_schemas_are_listed_in_pages(pubsub: Pubsub) -> None:
     names = {create(pubsub, "AVRO").name for _ in range(3)}
     pages = list(pubsub.list_schemas(parent=pubsub.project, page_size=2).pages)
@@ -244,7 +245,7 @@ def test_topic_without_an_encoding_is_refused(pubsub: Pubsub) -> None:
 
 
 @feature(
-    "A topic whose schema was deleted shows «_deleted-schema_»", production=f"{DOCS}/delete-schemas"
+    "A topic whose schema was deleted shows «_deleted-schema_»", production=f"{REFERENCE}#topic"
 )
 def test_topic_of_a_deleted_schema_says_so(pubsub: Pubsub) -> None:
     made = create(pubsub, "AVRO")

@@ -8,8 +8,8 @@ import pytest
 from google.api_core.exceptions import InvalidArgument, NotFound
 from google.cloud import pubsub_v1
 
-from tests.conformance.features import feature
-from tests.conformance.pubsub.conftest import Pubsub, data
+from tests.conformance.features import differs, feature
+from tests.conformance.pubsub.conftest import Clients, Pubsub, Stream, data
 
 DOCS = "https://cloud.google.com/pubsub/docs"
 STREAMING = f"{DOCS}/pull#streamingpull_api"
@@ -128,8 +128,9 @@ def test_message_after_a_cancelled_stream_reaches_the_next(pubsub: Pubsub) -> No
     pubsub.ack(subscription, stream.take(1))
     stream.cancel()
     following = pubsub.stream(subscription)
-    pubsub.send(topic, b"second")
-    assert data(following.take(1, within=1.5)) == [b"second"]
+    for i in range(10):
+        pubsub.send(topic, b"%d" % i)
+    assert sorted(data(following.take(10, within=1.5))) == [b"%d" % i for i in range(10)]
 
 
 @feature("Half-closing a stream ends it cleanly", production=STREAMING)
@@ -258,3 +259,41 @@ def test_subscriber_client_holds_no_more_than_its_flow_control(
     future.cancel()
     future.result(timeout=10)
     assert len(others) == 25
+
+
+@feature("A stream's requests are checked", production=REFERENCE)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subscription", "projects/p/subscriptions/abc"),
+        pytest.param("max_outstanding_messages", 5, marks=differs(gcloud="later limits ignored")),
+        pytest.param("max_outstanding_bytes", 5, marks=differs(gcloud="later limits ignored")),
+        ("stream_ack_deadline_seconds", 5),
+    ],
+)
+def test_bad_later_request_ends_the_stream(pubsub: Pubsub, field: str, value: Any) -> None:
+    topic = pubsub.topic()
+    stream = pubsub.stream(pubsub.subscription(topic))
+    pubsub.send(topic, b"x")
+    stream.take(1)
+    stream.send(**{field: value})
+    stream.wait_for(lambda s: s.ended, 2)
+    assert isinstance(stream.error, InvalidArgument)
+
+
+@feature(
+    "A lost connection gives its messages back at once",
+    production=STREAMING,
+    gcloud="held until the ack deadline",
+)
+def test_lost_connection_returns_what_its_stream_held(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic, ack_deadline_seconds=60)
+    lost = Clients(pubsub.server.address)
+    stream = Stream(
+        lost.subscriber, {"subscription": subscription, "stream_ack_deadline_seconds": 60}
+    )
+    pubsub.send(topic, b"held")
+    stream.take(1)
+    lost.channel.close()
+    assert data(pubsub.take(subscription, within=1.5)) == [b"held"]

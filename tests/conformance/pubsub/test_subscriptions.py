@@ -197,7 +197,10 @@ CHANGES: list[tuple[str, Any]] = [
 ]
 
 
-@feature("UpdateSubscription changes what the mask names", production=f"{DOCS}/update-subscription")
+@feature(
+    "UpdateSubscription changes what the mask names",
+    production=f"{REFERENCE}#updatesubscriptionrequest",
+)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -226,7 +229,9 @@ def test_field_is_updated_by_mask(pubsub: Pubsub, field: str, value: object) -> 
             assert getattr(changed, other) == getattr(before, other)
 
 
-@feature("A policy is set and removed by the mask", production=f"{DOCS}/update-subscription")
+@feature(
+    "A policy is set and removed by the mask", production=f"{REFERENCE}#updatesubscriptionrequest"
+)
 def test_dead_letter_policy_is_added_and_removed(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -268,7 +273,7 @@ def test_bad_update_mask_is_refused(pubsub: Pubsub, paths: list[str]) -> None:
 
 @feature(
     "A refused update changes nothing",
-    production=f"{DOCS}/update-subscription",
+    production=f"{REFERENCE}#updatesubscriptionrequest",
     gcloud="the fields before the refused one are changed",
 )
 def test_refused_update_leaves_the_subscription_alone(pubsub: Pubsub) -> None:
@@ -318,7 +323,9 @@ def test_subscriptions_are_listed_in_pages(pubsub: Pubsub) -> None:
     assert {s.name for page in pages for s in page.subscriptions} == names
 
 
-@feature("DeleteSubscription drops its backlog", production=f"{DOCS}/delete-subscriptions")
+@feature(
+    "DeleteSubscription drops its backlog", production=f"{REFERENCE}#deletesubscriptionrequest"
+)
 def test_deleted_subscription_starts_anew(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
@@ -365,3 +372,17 @@ def test_unsupported_subscription_field_is_refused_by_name(
 ) -> None:
     with pytest.raises(MethodNotImplemented, match=field):
         pubsub.subscription(pubsub.topic(), **{field: value})
+
+
+@feature(
+    "What a backend cannot do is not accepted and ignored",
+    production=PROPERTIES,
+    gcloud="accepted and ignored",
+)
+def test_unsupported_field_is_refused_in_an_update(pubsub: Pubsub) -> None:
+    name = pubsub.subscription(pubsub.topic())
+    with pytest.raises(MethodNotImplemented, match="bigquery_config"):
+        pubsub.update_subscription(
+            subscription={"name": name, "bigquery_config": {"table": "p.d.t"}},
+            update_mask={"paths": ["bigquery_config"]},
+        )

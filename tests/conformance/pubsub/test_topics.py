@@ -82,7 +82,7 @@ def test_good_topic_id_is_accepted(pubsub: Pubsub, topic_id: str) -> None:
 
 @feature(
     "UpdateTopic changes labels",
-    production=f"{DOCS}/update-topic",
+    production=f"{REFERENCE}#updatetopicrequest",
     gcloud="refused: «labels is not a known Topic field»",
 )
 def test_labels_are_updated_by_mask(pubsub: Pubsub) -> None:
@@ -115,7 +115,9 @@ def test_bad_update_mask_is_refused(pubsub: Pubsub, paths: list[str]) -> None:
         pubsub.update_topic(topic={"name": topic}, update_mask={"paths": paths})
 
 
-@feature("UpdateTopic of an unknown topic is NOT_FOUND", production=f"{DOCS}/update-topic")
+@feature(
+    "UpdateTopic of an unknown topic is NOT_FOUND", production=f"{REFERENCE}#updatetopicrequest"
+)
 def test_update_of_an_unknown_topic_is_not_found(pubsub: Pubsub) -> None:
     with pytest.raises(NotFound):
         pubsub.update_topic(
@@ -124,7 +126,7 @@ def test_update_of_an_unknown_topic_is_not_found(pubsub: Pubsub) -> None:
         )
 
 
-@feature("A topic keeps messages 10 minutes to 31 days", production=f"{DOCS}/topic-properties")
+@feature("A topic keeps messages 10 minutes to 31 days", production=f"{REFERENCE}#topic")
 @pytest.mark.parametrize("seconds", [599, 31 * 86400 + 1])
 def test_topic_retention_outside_its_range_is_refused(pubsub: Pubsub, seconds: int) -> None:
     with pytest.raises(InvalidArgument, match=r"(?i)message_?retention"):
@@ -178,7 +180,7 @@ def test_subscriptions_of_a_topic_are_listed_in_pages(pubsub: Pubsub) -> None:
     assert {name for page in pages for name in page.subscriptions} == mine
 
 
-@feature("DeleteTopic", production=f"{DOCS}/delete-topic")
+@feature("DeleteTopic", production=f"{REFERENCE}#deletetopicrequest")
 def test_deleted_topic_is_gone(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
     pubsub.delete_topic(topic=topic)
@@ -187,7 +189,8 @@ def test_deleted_topic_is_gone(pubsub: Pubsub) -> None:
 
 
 @feature(
-    "A subscription outlives its topic as «_deleted-topic_»", production=f"{DOCS}/delete-topic"
+    "A subscription outlives its topic as «_deleted-topic_»",
+    production=f"{REFERENCE}#deletetopicrequest",
 )
 def test_subscription_of_a_deleted_topic_keeps_its_backlog(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
@@ -199,7 +202,8 @@ def test_subscription_of_a_deleted_topic_keeps_its_backlog(pubsub: Pubsub) -> No
 
 
 @feature(
-    "A subscription outlives its topic as «_deleted-topic_»", production=f"{DOCS}/delete-topic"
+    "A subscription outlives its topic as «_deleted-topic_»",
+    production=f"{REFERENCE}#deletetopicrequest",
 )
 def test_new_topic_of_the_same_name_has_no_subscriptions(pubsub: Pubsub) -> None:
     topic = pubsub.topic()
@@ -223,7 +227,7 @@ def test_bad_label_is_refused(pubsub: Pubsub, labels: dict[str, str]) -> None:
 
 @feature(
     "What a backend cannot do is not accepted and ignored",
-    production=f"{DOCS}/topic-properties",
+    production=f"{REFERENCE}#topic",
     gcloud="accepted and ignored",
 )
 @pytest.mark.parametrize(
