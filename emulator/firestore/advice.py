@@ -6,14 +6,16 @@
    order besides: then one index must hold the equalities and the order, or several that share
    the order and cover the equalities between them.
 3. Each alternative of an OR or IN needs its own. A sum or average needs its field in the index.
-   find_nearest needs a vector index, with the equalities as prefix.
+   find_nearest needs a vector index, with the equalities as prefix. A descending name alone
+   needs an index of just that.
 4. `Advisor.check` warns once for each missing index, or with `require` refuses the query as
    production does, FAILED_PRECONDITION.
 
 Sources: https://firebase.google.com/docs/firestore/query-data/index-overview,
 https://firebase.google.com/docs/firestore/query-data/indexing (index merging),
 https://firebase.google.com/docs/firestore/vector-search#create_and_manage_vector_indexes,
-https://firebase.google.com/docs/reference/firestore/indexes.
+https://firebase.google.com/docs/reference/firestore/indexes,
+https://github.com/GoogleCloudPlatform/magic-modules/pull/12121 (`__name__ DESC`).
 """
 
 import enum
