@@ -1,7 +1,7 @@
-"""Renders `docs/conformance.md` from what the suite wrote with `--conformance-json`.
+"""Writes `docs/conformance.md`: runs the suite on both backends and renders its results.
 
-    python -m pytest tests/conformance --conformance-json build/conformance.json
-    python -m tests.conformance.table build/conformance.json docs/conformance.md
+    python -m tests.conformance.table                run everything, then write the page
+    python -m tests.conformance.table RESULTS.json   write it from `pytest --conformance-json`
 
 1. A row is a feature: tests of one service, section and title. It is as good as its worst test.
 2. The page is written only from a whole, green run: a failure, or a backend that did not run,
@@ -9,7 +9,9 @@
 """
 
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.features import BACKENDS
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+PAGE = ROOT / "docs" / "conformance.md"
 
 SERVICES = {"pubsub": "Pub/Sub", "firestore": "Firestore"}
 
@@ -118,18 +124,25 @@ def render(document: Mapping[str, Any], date: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def run_suite(results: Path) -> int:
+    """Run the suite on both backends, results to the path; pytest's exit code."""
+    command = [sys.executable, "-m", "pytest", "-q", str(HERE), "--conformance-json", str(results)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
-    """Render the first path into the second; 1 and a reason where the run was not whole."""
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m tests.conformance.table RESULTS.json PAGE.md\n")
-        return 2
-    source, target = map(Path, arguments)
-    try:
-        page = render(json.loads(source.read_text()), datetime.now(UTC).strftime("%Y-%m-%d"))
-    except IncompleteError as error:
-        sys.stderr.write(f"{target} is left as it is: {error}\n")
-        return 1
-    target.write_text(page)
+    """Run the suite, or take the results named, and write the page; not 0 where it is not whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(arguments[0] if arguments else f"{folder}/results.json")
+        if not arguments and (code := run_suite(results)):
+            sys.stderr.write(f"{PAGE} is left as it is: the suite is not green\n")
+            return code
+        try:
+            page = render(json.loads(results.read_text()), datetime.now(UTC).strftime("%Y-%m-%d"))
+        except IncompleteError as error:
+            sys.stderr.write(f"{PAGE} is left as it is: {error}\n")
+            return 1
+    PAGE.write_text(page)
     return 0
 
 

@@ -68,7 +68,7 @@ def test_good_ack_ids_hold_beside_a_bad_one(pubsub: Pubsub) -> None:
     assert pubsub.before(topic, subscription) == []
 
 
-@feature("A second ack succeeds or says why not", production=ONCE)
+@feature("A made-up ack id is refused", production=ONCE)
 def test_made_up_ack_id_is_refused(pubsub: Pubsub) -> None:
     subscription = pubsub.subscription(pubsub.topic(), enable_exactly_once_delivery=True)
     with pytest.raises(GoogleAPICallError):

@@ -4,7 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import FailedPrecondition, InvalidArgument, NotFound
+from google.api_core.exceptions import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from google.pubsub_v1.types import Schema
 
 from tests.conformance.features import feature
@@ -143,6 +148,16 @@ def test_revision_is_deleted(pubsub: Pubsub) -> None:
     pubsub.delete_schema_revision(name=f"{first.name}@{first.revision_id}")
     listed = list(pubsub.list_schema_revisions(name=first.name))
     assert [s.revision_id for s in listed] == [second.revision_id]
+
+
+@feature("A schema has at most 20 revisions", production=COMMIT)
+def test_revision_over_the_limit_is_refused(pubsub: Pubsub) -> None:
+    name = create(pubsub, avro()).name
+    for _ in range(19):
+        commit(pubsub, name, avro(OPTIONAL))
+    with pytest.raises((InvalidArgument, FailedPrecondition, ResourceExhausted)):
+        commit(pubsub, name, avro(OPTIONAL))
+    assert len(list(pubsub.list_schema_revisions(name=name))) == 20
 
 
 @feature(

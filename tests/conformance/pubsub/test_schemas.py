@@ -134,6 +134,18 @@ def test_wrong_definition_is_refused(pubsub: Pubsub, kind: str, definition: str,
         getattr(pubsub, rpc)(parent=pubsub.project, **fields)
 
 
+@feature(
+    "A definition is at most 300 KB",
+    production="https://cloud.google.com/pubsub/quotas#resource_limits",
+    gcloud="not checked",
+)
+def test_large_definition_is_refused(pubsub: Pubsub) -> None:
+    record = {"type": "record", "name": "R", "fields": [], "doc": "x" * 310_000}
+    definition = {"type_": Schema.Type.AVRO, "definition": json.dumps(record)}
+    with pytest.raises(InvalidArgument):
+        pubsub.create_schema(parent=pubsub.project, schema=definition, schema_id="large")
+
+
 @feature("A definition is checked", production=f"{DOCS}/validate-schema-definition")
 @KINDS
 def test_good_definition_is_accepted(pubsub: Pubsub, kind: str) -> None:

@@ -207,7 +207,7 @@ CHANGES: list[tuple[str, Any]] = [
         pytest.param(
             *change,
             id=change[0],
-            marks=[differs(gcloud="refused")]
+            marks=[differs(gcloud="labels and expiration_policy are refused")]
             if change[0] in ("labels", "expiration_policy")
             else [],
         )
