@@ -5,6 +5,7 @@ It serves until it is cancelled.
 """
 
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -49,6 +50,7 @@ async def serve(
             leash=leash,
             sink=lambda line: print(line, file=sys.stderr),  # noqa: T201 - the server's own log
         )
+        gc.freeze()  # what was imported stays: full collections need not look at it again
         facts = {
             "service": service,
             "backend": backend,

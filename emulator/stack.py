@@ -163,8 +163,13 @@ class Stack:
         """Start Pub/Sub or Firestore, empty; Pub/Sub with the topology in it."""
         options = dict(self.settings.options.get(service, {}))
         if service == "firestore" and self.choice.backend == "embedded":
-            ttl = [(policy.collection, policy.field) for policy in self.topology.firestore.ttl]
-            options.setdefault("ttl_policies", tuple(ttl))
+            described = self.topology.firestore
+            options = {
+                "ttl_policies": [(policy.collection, policy.field) for policy in described.ttl],
+                "indexes": {"indexes": [index.to_json() for index in described.indexes]},
+                "require_indexes": True,  # as production, where these are all there are
+                **options,
+            }
         self.servers[service] = await backends.start(
             service,
             self.choice.backend,

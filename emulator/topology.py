@@ -93,7 +93,7 @@ class TtlPolicy(_Entry, frozen=True):
 class IndexField(_Entry, frozen=True):
     """One field of a composite index."""
 
-    field: str
+    field_path: str
     order: Literal["ASCENDING", "DESCENDING"]
 
 
@@ -102,6 +102,11 @@ class Index(_Entry, frozen=True):
 
     collection: str
     fields: tuple[IndexField, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As an entry of a firestore.indexes.json."""
+        fields = [{"fieldPath": f.field_path, "order": f.order} for f in self.fields]
+        return {"collectionGroup": self.collection, "queryScope": "COLLECTION", "fields": fields}
 
 
 class Firestore(_Entry, frozen=True):
