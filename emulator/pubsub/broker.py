@@ -163,8 +163,11 @@ class Broker:
         self._sequence = sequence
         for subscription in topic.subscriptions:
             subscription.enqueue(messages, now_us)
-        for snapshot in topic.snapshots:
-            snapshot.messages.extend(messages)
+        for snapshot in list(topic.snapshots):
+            if snapshot.expire_us <= now_us:
+                self._drop_snapshot(snapshot)
+            else:
+                snapshot.messages.extend(messages)
         if topic.settings.message_retention_us is not None:
             topic.log.extend(messages)
             topic.trim(now_us)

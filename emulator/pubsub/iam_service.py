@@ -9,7 +9,7 @@ from typing import Any
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
-from emulator.errors import Aborted, InvalidArgument, NotFound
+from emulator.errors import Aborted, InvalidArgument, NotFound, Unimplemented
 from emulator.pubsub.names import short_name
 from emulator.pubsub.runtime import Runtime
 from emulator.wire import Context, Rpc, Service
@@ -38,6 +38,12 @@ class IamPolicies:
     def set_iam_policy(self, request: Any, _context: Context) -> Any:
         """SetIamPolicy; a stale etag is refused."""
         self._check(request.resource)
+        others = set(request.update_mask.paths) - {"bindings", "etag"}
+        if others:
+            raise Unimplemented(
+                f"SetIamPolicyRequest.update_mask is not supported: {sorted(others)[0]} is "
+                "always replaced with the rest of the policy"
+            )
         present = self._present(request.resource)
         given = request.policy
         if given.etag and given.etag != present.etag:

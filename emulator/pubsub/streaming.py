@@ -6,8 +6,11 @@
 3. When the client closes its side, the stream ends with OK and what is leased stays leased.
    When it is cancelled or lost, what is leased to it goes back at once.
 4. With exactly-once delivery every request's ack ids are confirmed.
+5. A client of protocol_version 1 pings with empty requests and reconnects if nothing comes
+   back within 15 s: each is answered by an empty response.
 
-Source: the comments of StreamingPullRequest and StreamingPullResponse in pubsub.proto.
+Sources: the comments of StreamingPullRequest and StreamingPullResponse in pubsub.proto; for
+rule 5 StreamingSubscriberConnection.java of googleapis/java-pubsub.
 """
 
 import asyncio
@@ -43,11 +46,13 @@ class _Stream:
             max_bytes=first.max_outstanding_bytes,
         )
         self._waiter = Waiter(self._consumer, MAX_BATCH_MESSAGES, self._deliver, self._end)
+        self._answers_pings = first.protocol_version >= 1
         self._replies: deque[Any] = deque()
         self._batch: list[Delivery] | None = None
         self._error: ServiceError | None = None
         self._half_closed = False
         self._woken: asyncio.Future[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._released = False
         self._subscription.attached += 1
 
@@ -76,10 +81,12 @@ class _Stream:
         self._wake()
 
     def release(self) -> None:
-        """The client is gone: what it had goes back."""
+        """The call is over; unless the client ended it cleanly, what it had goes back."""
         if self._released:
             return
         self._released = True
+        if self._reader is not None:
+            self._reader.cancel()
         self._feed.leave(self._waiter)
         self._subscription.attached -= 1
         if not self._half_closed:
@@ -118,6 +125,9 @@ class _Stream:
             self._confirm("acknowledge_confirmation", ack_ids, invalid)
         if request.modify_deadline_ack_ids:
             self._modify(request, now_us)
+        if self._answers_pings and not first and not request.ByteSize():
+            self._replies.append(self._response())
+            self._wake()
         self._runtime.settle()
 
     def _modify(self, request: Any, now_us: int) -> None:
@@ -144,8 +154,11 @@ class _Stream:
         self._replies.append(response)
         self._wake()
 
-    async def read(self, requests: AsyncIterator[Any]) -> None:
+    def listen(self, requests: AsyncIterator[Any]) -> None:
         """Apply requests until the client closes its side."""
+        self._reader = self._runtime.loop.create_task(self._read(requests))
+
+    async def _read(self, requests: AsyncIterator[Any]) -> None:
         try:
             async for request in requests:
                 self.handle(request)
@@ -210,16 +223,13 @@ class StreamingPull:
         if first is None:
             raise InvalidArgument("subscription: the first request must name it")
         stream = _Stream(self._runtime, first)
-        reader: asyncio.Task[None] | None = None
         # The call may also end while a reply is being written, where no exception comes here.
         done: Any = context  # grpc's stub asks for a type that it does not export
         done.add_done_callback(lambda _context: stream.release())
         try:
             stream.handle(first, first=True)
-            reader = self._runtime.loop.create_task(stream.read(requests))
+            stream.listen(requests)
             async for reply in stream.replies():
                 yield reply
         finally:
             stream.release()
-            if reader is not None:
-                reader.cancel()

@@ -130,7 +130,7 @@ def topic_from(message: Any, *, lenient: bool) -> TopicSettings:
         labels=dict(message.labels),
         message_retention_us=retention,
         schema_settings=settings_from_pb(message.schema_settings)
-        if message.HasField("schema_settings") and message.schema_settings.schema
+        if message.schema_settings.ByteSize()
         else None,
         other=_other(message, UNSUPPORTED_TOPIC_FIELDS, lenient),
     )
@@ -234,7 +234,9 @@ def subscription_from(message: Any, *, lenient: bool) -> SubscriptionSettings:
     if message.HasField("message_retention_duration"):
         retention = pb.duration_us("message_retention_duration", message.message_retention_duration)
     dead_letter = None
-    if message.dead_letter_policy.dead_letter_topic:
+    if message.dead_letter_policy.ByteSize():
+        if not message.dead_letter_policy.dead_letter_topic:
+            raise InvalidArgument("dead_letter_policy: dead_letter_topic is not set")
         dead_letter = DeadLetterPolicy(
             message.dead_letter_policy.dead_letter_topic,
             message.dead_letter_policy.max_delivery_attempts or names.MIN_DELIVERY_ATTEMPTS,

@@ -231,6 +231,16 @@ class BrokerMachine(RuleBasedStateMachine):
                 assert consumer.outstanding_messages == held
                 assert held <= consumer.max_messages
 
+    @invariant()
+    def key_window_bounds_what_is_out_of_a_key(self) -> None:
+        for model in self.models:
+            keys = [
+                model.unacked[sequence]
+                for sequence, lease in model.leases.items()
+                if lease.consumer == 2 and model.ordered and model.unacked[sequence]
+            ]
+            assert len(keys) == len(set(keys))
+
     def teardown(self) -> None:
         """Everything unacked can still be had."""
         if not hasattr(self, "models"):

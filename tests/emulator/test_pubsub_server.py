@@ -206,6 +206,20 @@ def test_bad_later_request_ends_the_stream(request_after: dict[str, Any]):
     over_the_wire(scenario)
 
 
+def test_ping_of_protocol_version_1_is_answered():
+    """By an empty response; Java's client reconnects without one."""
+
+    async def scenario(clients: Clients) -> None:
+        stream = await clients.stream(protocol_version=1)
+        await stream.requests.put(StreamingPullRequest())
+        assert await stream.take() == []
+        await clients.publish(b"a")
+        assert len(await stream.take()) == 1
+        stream.call.cancel()
+
+    over_the_wire(scenario)
+
+
 def test_waiting_pull_is_woken_by_a_publish():
     """And answers an empty list before its caller's deadline."""
 
