@@ -145,10 +145,14 @@ class Subscriber:
                 future.set_exception(error)
 
         def deliver(batch: list[Delivery]) -> None:
-            if future.done():  # cancelled on this very turn of the loop
-                subscription.release(consumer)
+            if future.done():  # cancelled, or timed out, on this very turn of the loop
+                subscription.release(consumer, seen=False)
             else:
                 future.set_result(batch)
+
+        def time_out() -> None:
+            if not future.done():
+                future.set_result([])
 
         remaining = context.time_remaining()
         seconds = _MAX_PULL_SECONDS
@@ -159,11 +163,11 @@ class Subscriber:
         feed = self._runtime.feeds[subscription]
         feed.wait(waiter)
         subscription.attached += 1
-        timer = self._runtime.loop.call_later(seconds, deliver, [])
+        timer = self._runtime.loop.call_later(seconds, time_out)
         try:
             return await future
         except asyncio.CancelledError:
-            subscription.release(consumer)
+            subscription.release(consumer, seen=False)
             raise
         finally:
             timer.cancel()

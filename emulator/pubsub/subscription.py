@@ -4,7 +4,8 @@
    until it is acked, dead-lettered, purged by a seek, or older than the retention.
 2. At most one lease per message lives at a time. Each lease has an ack_id of its own.
 3. A nack or a missed deadline is a failure: it raises delivery_attempt, starts the backoff
-   and may dead-letter. A consumer that goes away fails nothing: what it had returns at once.
+   and may dead-letter. A consumer that goes away fails nothing: what it had returns at once,
+   unless delivery is exactly-once: then it returns at the deadline.
 4. With ordering, a key's messages go out in order and to one consumer at a time. When one
    comes back, everything of its key after it that is still out comes back too, in order.
 5. A late ack (after the deadline, or after the stream broke, with the message not handed out
@@ -365,9 +366,15 @@ class Subscription:
             if delivery.consumer is not None:
                 self._end_lease(delivery)
 
-    def release(self, consumer: Consumer) -> None:
-        """The consumer is gone: what it had goes back at once, and no failure is counted."""
+    def release(self, consumer: Consumer, *, seen: bool = True) -> None:
+        """The consumer is gone: what it had goes back at once, and no failure is counted.
+
+        With exactly-once delivery a message that the consumer may have `seen` stays leased: it
+        "is guaranteed not to be resent before the message's acknowledgment deadline expires".
+        """
         consumer.closed = True
+        if self._exactly_once and seen:
+            return
         held = [d for d in self._leases.values() if d.consumer is consumer]
         held.sort(key=lambda delivery: delivery.message.sequence)
         unordered = []

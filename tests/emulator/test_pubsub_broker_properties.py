@@ -22,6 +22,7 @@ from emulator.pubsub.subscription import Subscription
 TOPIC = "projects/p/topics/t-1"
 ACK_DEADLINE_SECONDS = 10
 KEYS = ("", "a", "b")
+GONE = -1
 
 
 @dataclass
@@ -178,8 +179,12 @@ class BrokerMachine(RuleBasedStateMachine):
         old = model.consumers[who]
         model.subscription.advance(self.now)
         model.subscription.release(old)
+        exact = model.subscription.settings.enable_exactly_once_delivery
         for sequence in [s for s, lease in model.leases.items() if lease.consumer == who]:
-            del model.leases[sequence]
+            if exact:
+                model.leases[sequence].consumer = GONE
+            else:
+                del model.leases[sequence]
         window = 1 if who == 2 else 0
         model.consumers[who] = Consumer(max_messages=2 * (who == 1), key_window=window)
 

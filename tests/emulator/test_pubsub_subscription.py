@@ -186,6 +186,19 @@ def test_cancelled_consumer_gives_back_in_order_without_a_failure(world: World):
     assert world.take(subscription, consumer=consumer) == []
 
 
+def test_exactly_once_keeps_the_lease_of_a_lost_consumer(world: World):
+    """What it may have seen is not resent before the deadline; what it has not, at once."""
+    subscription = world.subscribe(enable_exactly_once_delivery=True)
+    world.publish(b"a", b"b")
+    lost, cancelled = Consumer(), Consumer()
+    (seen,) = world.take(subscription, 1, lost)
+    world.take(subscription, 1, cancelled)
+    subscription.release(lost)
+    subscription.release(cancelled, seen=False)
+    assert data(world.take(subscription)) == [b"b"]
+    assert subscription.acknowledge([seen.ack_id], world.now) == []
+
+
 def test_new_and_returned_messages_take_turns(world: World):
     """A message that is nacked for ever does not starve the others."""
     subscription = world.subscribe()
