@@ -75,6 +75,12 @@ def connect(address: str, project: str, database: str = "(default)") -> Raw:
     return Raw(api, f"projects/{project}/databases/{database}")
 
 
+def begin(raw: Raw, **options: Any) -> bytes:
+    """Begin a transaction with TransactionOptions; its id."""
+    request = types.BeginTransactionRequest(database=raw.database, options=options)
+    return raw.api.begin_transaction(request=request, metadata=OWNER).transaction
+
+
 def to_value(value: Any) -> types.Value:
     """A Python value as Firestore's Value; a Value stays itself."""
     match value:
