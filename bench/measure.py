@@ -2,7 +2,7 @@
 
 1. Each side is a process of its own, started anew for every round; sides take turns within a
    round and the order turns over with every round, so that what disturbs the machine
-   disturbs both.
+   disturbs both. Where single calls are compared, all sides run and are called in turn.
 2. A metric has one value a round and side. The table shows the median over the rounds and
    the lowest and highest; a difference within the spread is not a difference.
 3. Each side is started once before, uncounted: files are in the system's cache then, and
@@ -25,8 +25,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -303,3 +303,20 @@ def run(
                     results.add(key, side.name, value)
                     told = f"round {number + 1}/{rounds} {side.name:9} {key}: {_figure(value)}"
                     print(told, file=sys.stderr, flush=True)
+
+
+def run_together(
+    results: Results,
+    sides: Sequence[Side],
+    rounds: int,
+    first_rpc: Callable[[str], None],
+    scenario: Callable[[Mapping[str, Server]], Iterator[tuple[str, str, float]]],
+) -> None:
+    """Add to `results` what `scenario`, given all sides at once, yields: (key, side, value)."""
+    for number in range(rounds):
+        with ExitStack() as stack:
+            servers = {side.name: stack.enter_context(running(side, first_rpc)) for side in sides}
+            for key, side_name, value in scenario(servers):
+                results.add(key, side_name, value)
+                told = f"round {number + 1}/{rounds} {side_name:9} {key}: {_figure(value)}"
+                print(told, file=sys.stderr, flush=True)

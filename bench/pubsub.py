@@ -20,7 +20,8 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -207,14 +208,22 @@ def client_publisher(address: str) -> PublisherClient:
     return PublisherClient(transport=transport)
 
 
-def single_publishes(server: Server, stub: Stub, n: int) -> Iterator[tuple[str, float]]:
-    topic = stub.create("single", "single")
-    client = client_publisher(server.address)
+def single_publishes(servers: Mapping[str, Server], n: int) -> Iterator[tuple[str, str, float]]:
+    calls: dict[str, Callable[[], Any]] = {}
+    samples: dict[str, list[float]] = defaultdict(list)
     message = types.PubsubMessage(data=PAYLOAD)
-    timed(lambda: client.publish(topic=topic, messages=[message]), n)  # warm, both
-    samples = timed(lambda: client.publish(topic=topic, messages=[message]), n)
-    yield "publish_p50", measure.percentile(samples, 50)
-    yield "publish_p99", measure.percentile(samples, 99)
+    for name, server in servers.items():
+        topic = Stub(grpc.insecure_channel(server.address)).create("single", "single")
+        publish = client_publisher(server.address).publish
+        calls[name] = partial(publish, topic=topic, messages=[message])
+    for number in range(2 * n):
+        for name, call in calls.items():
+            took = timed(call, 1)
+            if number >= n:  # warm by now, both
+                samples[name] += took
+    for name, values in samples.items():
+        yield "publish_p50", name, measure.percentile(values, 50)
+        yield "publish_p99", name, measure.percentile(values, 99)
 
 
 def callbacks(server: Server, stub: Stub, n: int) -> Iterator[tuple[str, float]]:
@@ -382,7 +391,6 @@ def scenario(
             yield "idle_memory", server.rss_bytes() / 1e6
         with grpc.insecure_channel(server.address) as channel:
             stub = Stub(channel)
-            yield from single_publishes(server, stub, 100 if quick else 1000)
             yield from callbacks(server, stub, few)
             if side.name == BARE:
                 return
@@ -437,6 +445,10 @@ def main() -> int:
     results = measure.Results("pubsub", METRICS, [side.name for side in chosen])
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     measure.run(results, chosen, rounds, first_rpc, scenario(arguments))
+    calls = 100 if arguments.quick else 1000
+    measure.run_together(
+        results, chosen, rounds, first_rpc, lambda servers: single_publishes(servers, calls)
+    )
     if arguments.json:
         print(json.dumps(results.as_dict()))
     else:
