@@ -155,6 +155,9 @@ async def serve(services: Sequence[Service], host: str, port: int) -> tuple[grpc
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),  # else a second server would silently share the port
+            # A peer that vanished without a word is noticed, and what it had leased goes back.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
         ]
     )
     server.add_generic_rpc_handlers(tuple(generic_handler(service) for service in services))

@@ -1,17 +1,9 @@
 """The message classes of google.pubsub.v1 as protobuf has them, and times as it writes them.
 
 The client library wraps its messages in proto-plus classes, several times slower; inside each
-is a plain protobuf class, and these are they. The library's package imports all its clients
-first (0.2 s, 370 modules that no server needs); its `types` alone do not need them, so the
-package's own `__init__` is skipped here, and runs as usual for whoever imports it later.
+is a plain protobuf class, and these are they.
 """
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -19,33 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from emulator.clock import SECOND_US
 from emulator.errors import InvalidArgument
+from emulator.message_types import import_types
 
-_PACKAGE = "google.pubsub_v1"
-
-
-@contextmanager
-def types_only() -> Iterator[None]:
-    """Inside, importing `google.pubsub_v1.types` does not import the clients."""
-    if _PACKAGE in sys.modules:
-        yield
-        return
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.submodule_search_locations is None:
-        raise ImportError(f"{_PACKAGE} is not installed")
-    bare = ModuleType(_PACKAGE)
-    bare.__path__ = list(spec.submodule_search_locations)
-    sys.modules[_PACKAGE] = bare
-    try:
-        yield
-    finally:
-        # Not left half made: whoever imports them next gets them whole. The modules of the
-        # messages themselves stay, so that their classes exist once.
-        del sys.modules[_PACKAGE]
-        sys.modules.pop(f"{_PACKAGE}.types", None)
-
-
-with types_only():
-    _types: Any = importlib.import_module(f"{_PACKAGE}.types.pubsub")
+(_types,) = import_types("google.pubsub_v1", "types.pubsub")
 
 
 def _class(name: str) -> Any:

@@ -9,7 +9,6 @@ gives them back through `settings_to_pb`.
 Source: google/pubsub/v1/schema.proto, as installed with google-cloud-pubsub.
 """
 
-import importlib
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +17,7 @@ from google.protobuf import empty_pb2
 
 from emulator.clock import Clock
 from emulator.errors import InvalidArgument
-from emulator.pubsub.pb import types_only
+from emulator.message_types import import_types
 from emulator.pubsub.schemas import (
     Encoding,
     SchemaRegistry,
@@ -29,8 +28,7 @@ from emulator.pubsub.schemas import (
 )
 from emulator.wire import Context, Rpc, Service
 
-with types_only():
-    types: Any = importlib.import_module("google.pubsub_v1.types")
+(types,) = import_types("google.pubsub_v1", "types")
 
 _SchemaPb = types.Schema.pb()
 _SettingsPb = types.SchemaSettings.pb()
