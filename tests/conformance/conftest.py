@@ -176,6 +176,10 @@ def run_server(service: str, backend: str) -> Iterator[Server]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+        log.seek(0)
+        said = log.read()
+        if "Traceback" in said:  # no expected refusal leaves one: it is a defect of the server
+            raise RuntimeError(f"the {service} server ({backend}) logged:\n{said[-20_000:]}")
 
 
 def _server(service: gcloud.ServiceName, backend: str, config: pytest.Config) -> Iterator[Server]:
