@@ -57,6 +57,12 @@ def _shortened(value: object, path: str = "") -> object:
     return value
 
 
+def _plain(document: object) -> dict[str, Any]:
+    """A document as JSON has it, in the order of its names: Firestore keeps none."""
+    plain: dict[str, Any] = json.loads(json.dumps(document, default=str, sort_keys=True))
+    return plain
+
+
 class _Demo:
     def __init__(self, stack: Stack, show: Show) -> None:
         self.stack = stack
@@ -112,7 +118,7 @@ class _Demo:
         )
         if not snapshot.exists:
             raise DemoFailedError(f"users/{user_id} is not in Firestore")
-        self.story.user = json.loads(json.dumps(_shortened(snapshot.to_dict()), default=str))
+        self.story.user = _plain(_shortened(snapshot.to_dict()))
         self.step("user", f"stored in Firestore: users/{user_id}", self.story.user)
 
     async def _event(self, subscriber: SubscriberAsyncClient, tap: str) -> None:
@@ -122,7 +128,7 @@ class _Demo:
         message = reply.received_messages[0].message
         self.story.event = {
             "message_id": message.message_id,
-            "attributes": dict(message.attributes),
+            "attributes": _plain(dict(message.attributes)),
             "data": json.loads(message.data),
         }
         self.step("event", "published to Pub/Sub: user.created", self.story.event)
@@ -153,7 +159,7 @@ class _Demo:
         finally:
             await asyncio.to_thread(watch.unsubscribe)
             client.close()
-        self.story.delivery = json.loads(json.dumps(self.story.delivery, default=str))
+        self.story.delivery = _plain(self.story.delivery)
         self.step("delivery", "delivery recorded in Firestore", self.story.delivery)
 
 
