@@ -21,7 +21,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -144,6 +144,35 @@ def generic_handler(service: Service) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(service.name, handlers)
 
 
+def _describe(service: Service) -> None:
+    """Put the service into the descriptor pool, where reflection finds it.
+
+    The official Python packages describe their messages there, but not their services.
+    """
+    pool = descriptor_pool.Default()
+    try:
+        pool.FindServiceByName(service.name)
+    except KeyError:
+        package, _, name = service.name.rpartition(".")
+        types = [type_ for rpc in service.rpcs.values() for type_ in (rpc.request, rpc.reply)]
+        file = descriptor_pb2.FileDescriptorProto(
+            name=f"emulator/{service.name}.proto",
+            package=package,
+            syntax="proto3",
+            dependency=sorted({type_.DESCRIPTOR.file.name for type_ in types}),
+        )
+        described = file.service.add(name=name)
+        for method, rpc in service.rpcs.items():
+            described.method.add(
+                name=method,
+                input_type=f".{rpc.request.DESCRIPTOR.full_name}",
+                output_type=f".{rpc.reply.DESCRIPTOR.full_name}",
+                client_streaming=rpc.stream_in,
+                server_streaming=rpc.stream_out,
+            )
+        pool.AddSerializedFile(file.SerializeToString())
+
+
 async def serve(services: Sequence[Service], host: str, port: int) -> tuple[grpc.aio.Server, int]:
     """Serve on host:port (0: a free one) with health and reflection; the server and its port.
 
@@ -161,6 +190,8 @@ async def serve(services: Sequence[Service], host: str, port: int) -> tuple[grpc
         ]
     )
     server.add_generic_rpc_handlers(tuple(generic_handler(service) for service in services))
+    for service in services:
+        _describe(service)
     names = [service.name for service in services]
     checker = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
