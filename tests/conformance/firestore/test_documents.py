@@ -1,5 +1,7 @@
 """Documents: read, listed, created, updated and deleted one by one."""
 
+import datetime
+
 import pytest
 from google.api_core.exceptions import (
     AlreadyExists,
@@ -257,6 +259,22 @@ def test_document_is_read_as_it_was(raw: Raw, db: firestore.Client) -> None:
         raw.get("users/ben", read_time=first)
     db.document("users/ann").delete()
     assert raw.get("users/ann", read_time=first).fields["v"].integer_value == 1
+
+
+@feature("read_time reads the past", production=READ_TIME)
+def test_read_time_in_the_future_is_refused(raw: Raw) -> None:
+    """A read_time that is still to come is INVALID_ARGUMENT."""
+    now = raw.commit(raw.put("users/ann", v=1)).commit_time
+    with pytest.raises(InvalidArgument):
+        raw.get("users/ann", read_time=now + datetime.timedelta(minutes=5))
+
+
+@feature("read_time reads the past", production=READ_TIME)
+def test_read_time_long_ago_is_refused(raw: Raw) -> None:
+    """Versions of the day before yesterday are gone: FAILED_PRECONDITION."""
+    now = raw.commit(raw.put("users/ann", v=1)).commit_time
+    with pytest.raises(FailedPrecondition):
+        raw.get("users/ann", read_time=now - datetime.timedelta(days=8))
 
 
 @feature("Projects and databases are apart", production=DATABASES)
