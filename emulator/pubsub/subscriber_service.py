@@ -54,6 +54,10 @@ class Subscriber:
 
     def create_subscription(self, request: Any, _context: Context) -> Any:
         """CreateSubscription."""
+        if not request.name:  # "If the name is not provided, the server will assign a random name"
+            self._broker.topic(request.topic)
+            project = names.project_of(request.topic)
+            request.name = f"projects/{project}/subscriptions/subscription-{secrets.token_hex(8)}"
         settings = translate.subscription_from(request, lenient=self._lenient)
         subscription = self._broker.create_subscription(settings, self._runtime.now_us())
         self._runtime.settle()
