@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.api_core.exceptions import InvalidArgument
@@ -202,3 +203,29 @@ def test_attempts_are_counted_per_subscription(pubsub: Pubsub) -> None:
     attempts.append(pubsub.take(busy)[0].delivery_attempt)
     assert attempts == [1, 2, 3, 4]
     assert pubsub.take(calm)[0].delivery_attempt == 1
+
+
+@feature("Subscribers of one subscription share its messages", production=f"{DOCS}/subscriber")
+def test_waiting_pulls_get_one_message_each(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    with ThreadPoolExecutor() as pool:
+        pulls = [pool.submit(pubsub.take, subscription) for _ in range(3)]
+        for i in range(3):
+            pubsub.send(topic, b"%d" % i)
+        received = [message for pull in pulls for message in pull.result()]
+    assert sorted(data(received)) == [b"0", b"1", b"2"]
+
+
+@feature(
+    "A pull may bring 1,000 messages",
+    production="https://cloud.google.com/pubsub/quotas#resource_limits",
+)
+def test_thousand_messages_are_pulled_and_acknowledged(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    pubsub.send(topic, *[b"%d" % i for i in range(1000)])
+    received = pubsub.take(subscription, 1000)
+    assert len({r.message.message_id for r in received}) == 1000
+    pubsub.ack(subscription, received)
+    assert pubsub.before(topic, subscription) == []

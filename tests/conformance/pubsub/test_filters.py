@@ -5,6 +5,7 @@ from google.api_core.exceptions import InvalidArgument
 
 from tests.conformance.features import feature
 from tests.conformance.pubsub.conftest import Pubsub, data
+from tests.conformance.pubsub.endpoint import Endpoint
 
 FILTER = "https://cloud.google.com/pubsub/docs/subscription-message-filter"
 COM = {"domain": "com", "iana.org/language_tag": "en"}
@@ -89,3 +90,32 @@ def test_other_subscriptions_still_get_it(pubsub: Pubsub) -> None:
     everything = pubsub.subscription(topic)
     pubsub.send(topic, b"x")
     assert pubsub.take(everything)[0].message.data == b"x"
+
+
+@feature("A dead letter subscription may filter by source", production=FILTER, gcloud=NEVER_APPLIED)
+def test_dead_letters_are_filtered_by_their_source(pubsub: Pubsub) -> None:
+    topic, dead = pubsub.topic(), pubsub.topic()
+    policy = {"dead_letter_topic": dead, "max_delivery_attempts": 5}
+    subscription = pubsub.subscription(topic, dead_letter_policy=policy)
+    source = "attributes.CloudPubSubDeadLetterSourceSubscription"
+    mine = pubsub.subscription(dead, filter=f'{source} = "{subscription.rsplit("/", 1)[1]}"')
+    pubsub.send(dead, b"not a dead letter")
+    pubsub.send(topic, b"poison")
+    for _ in range(5):
+        pubsub.nack(subscription, pubsub.take(subscription))
+    assert data(pubsub.take(mine)) == [b"poison"]
+
+
+@feature("Filters apply to push", production=FILTER, gcloud=NEVER_APPLIED)
+def test_push_is_filtered(pubsub: Pubsub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    config = {"push_endpoint": endpoint.url}
+    pubsub.subscription(
+        topic, filter='attributes.kind = "b"', push_config=config, enable_message_ordering=True
+    )
+    for kind in ("a", "b"):
+        pubsub.send(
+            topic, {"data": kind.encode(), "attributes": {"kind": kind}, "ordering_key": "k"}
+        )
+    pushes = endpoint.take_until(lambda push: push.data == b"b")
+    assert [push.data for push in pushes] == [b"b"]

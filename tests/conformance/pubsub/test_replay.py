@@ -199,3 +199,15 @@ def test_snapshots_are_listed_in_pages(pubsub: Pubsub) -> None:
     assert {s.name for page in pages for s in page.snapshots} == names
     of_topic = list(pubsub.list_topic_snapshots(topic=topic, page_size=2).pages)
     assert [len(page.snapshots) for page in of_topic] == [2, 1]
+
+
+@feature(
+    "A snapshot without a name gets one",
+    production=f"{REFERENCE}#createsnapshotrequest",
+    gcloud="INVALID_ARGUMENT",
+)
+def test_snapshot_without_a_name_gets_one(pubsub: Pubsub) -> None:
+    subscription = pubsub.subscription(pubsub.topic())
+    name = pubsub.create_snapshot(subscription=subscription).name
+    assert name.startswith(f"{pubsub.project}/snapshots/")
+    assert pubsub.get_snapshot(snapshot=name).name == name

@@ -386,3 +386,41 @@ def test_unsupported_field_is_refused_in_an_update(pubsub: Pubsub) -> None:
             subscription={"name": name, "bigquery_config": {"table": "p.d.t"}},
             update_mask={"paths": ["bigquery_config"]},
         )
+
+
+@feature(
+    "A subscription may be in another project than its topic",
+    production=f"{DOCS}/create-subscription",
+)
+def test_subscription_of_another_project_receives(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    name = f"{pubsub.project}-other/subscriptions/abc"
+    assert pubsub.create_subscription(name=name, topic=topic).name == name
+    pubsub.send(topic, b"x")
+    assert pubsub.take(name)[0].message.data == b"x"
+    assert list(pubsub.list_subscriptions(project=pubsub.project)) == []
+    assert list(pubsub.list_topic_subscriptions(topic=topic)) == [name]
+
+
+@feature(
+    "A topic's name is not a subscription's", production=f"{DOCS}/pubsub-basics#resource_names"
+)
+@pytest.mark.parametrize("name", ["projects/p/topics/abc", "subscriptions/abc", "abc"])
+def test_malformed_subscription_name_is_refused(pubsub: Pubsub, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        pubsub.create_subscription(name=name, topic=pubsub.topic())
+
+
+@feature("A subscription without a name gets one", production=f"{REFERENCE}#subscription")
+def test_subscription_without_a_name_gets_one(pubsub: Pubsub) -> None:
+    topic = pubsub.topic()
+    names = {pubsub.create_subscription(topic=topic).name for _ in range(2)}
+    assert len(names) == 2
+    assert {name.rsplit("/", 1)[0] for name in names} == {f"{pubsub.project}/subscriptions"}
+    assert set(pubsub.list_topic_subscriptions(topic=topic)) == names
+
+
+@feature("A subscription without a name gets one", production=f"{REFERENCE}#subscription")
+def test_unnamed_subscription_to_an_unknown_topic_is_not_found(pubsub: Pubsub) -> None:
+    with pytest.raises(NotFound):
+        pubsub.create_subscription(topic=pubsub.name("topics"))
