@@ -21,7 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import aiohttp
 import psutil
 
 from emulator.errors import SetupError
@@ -169,6 +168,7 @@ async def wait_for_http(child: Child, url: str, seconds: float) -> None:
     Raises:
         NotReadyError: the child ended first, or `seconds` passed.
     """
+    import aiohttp  # 10 MB and 0.1 s that a lone embedded server does without
 
     async def answered() -> None:
         async with aiohttp.ClientSession() as session:
@@ -196,25 +196,32 @@ async def wait_for_http(child: Child, url: str, seconds: float) -> None:
 
 
 class Leash:
-    """Starts processes that end when we do."""
+    """Starts processes that end when we do; the watchdog comes with the first of them."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
         self._watchdog: asyncio.subprocess.Process | None = None
+        self._one_watchdog = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        self._watchdog = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", _WATCHDOG),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            process_group=0,
-        )
-        if self._watchdog.stdout is None or not await self._watchdog.stdout.readline():
-            raise RuntimeError("the watchdog that guards against leftover processes did not start")
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
+
+    async def _group(self) -> int:
+        """The process group that the watchdog leads."""
+        async with self._one_watchdog:
+            if self._watchdog is None:
+                self._watchdog = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", "-c", _WATCHDOG),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    process_group=0,
+                )
+                if self._watchdog.stdout is None or not await self._watchdog.stdout.readline():
+                    raise RuntimeError("the watchdog against leftover processes did not start")
+            return self._watchdog.pid
 
     async def spawn(
         self,
@@ -226,8 +233,6 @@ class Leash:
         cwd: Path | None = None,
     ) -> Child:
         """Start `argv`; each line it prints, on either stream, goes to `sink`."""
-        if self._watchdog is None:
-            raise RuntimeError("spawn() outside `async with Leash()`")
         process = await asyncio.create_subprocess_exec(
             *map(str, argv),
             stdin=asyncio.subprocess.DEVNULL,
@@ -235,7 +240,7 @@ class Leash:
             stderr=asyncio.subprocess.STDOUT,
             env=dict(env) if env is not None else None,
             cwd=cwd,
-            process_group=self._watchdog.pid,
+            process_group=await self._group(),
             limit=_MAX_LINE_BYTES,
         )
         child = Child(name, process, sink)
@@ -245,7 +250,7 @@ class Leash:
     def guard(self, pid: int) -> None:
         """Kill `pid` too if we end without `close()`; for a process of the user's terminal."""
         if self._watchdog is None or self._watchdog.stdin is None:
-            raise RuntimeError("guard() outside `async with Leash()`")
+            raise RuntimeError("guard() before the first spawn()")
         self._watchdog.stdin.write(f"{pid}\n".encode())
 
     async def close(self) -> None:
@@ -253,6 +258,7 @@ class Leash:
         await asyncio.gather(*(child.stop() for child in reversed(self._children)))
         self._children.clear()
         if self._watchdog is not None:
-            self._watchdog.kill()
+            with suppress(ProcessLookupError):
+                self._watchdog.kill()
             await self._watchdog.wait()
             self._watchdog = None

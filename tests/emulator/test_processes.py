@@ -83,6 +83,7 @@ def test_a_process_of_the_terminal_is_killed_too_when_it_is_guarded() -> None:
 
     async def scenario() -> int:
         async with Leash() as leash:
+            await leash.spawn("any", [sys.executable, "-c", ""], sink=print)
             bystander = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", "import signal; signal.pause()"
             )
