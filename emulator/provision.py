@@ -70,6 +70,14 @@ def subscription_request(
     return types.Subscription(**settings)
 
 
+def for_backend(wanted: Subscription, backend: BackendName) -> Subscription:
+    """The subscription as far as the backend takes it."""
+    if backend == "embedded":
+        return wanted
+    kept = min(wanted.retention_seconds, _GCLOUD_RETENTION_SECONDS)
+    return replace(wanted, retention_seconds=kept)
+
+
 async def provision(
     topology: Topology,
     *,
@@ -94,10 +102,7 @@ async def provision(
                 request.message_retention_duration = _seconds(topic.retention_seconds)
             await _create(publisher.create_topic, request)
         for name, wanted in topology.subscriptions.items():
-            if backend == "gcloud":
-                kept = min(wanted.retention_seconds, _GCLOUD_RETENTION_SECONDS)
-                wanted = replace(wanted, retention_seconds=kept)
-            made = subscription_request(project, name, wanted, push_urls)
+            made = subscription_request(project, name, for_backend(wanted, backend), push_urls)
             await _create(subscriber.create_subscription, made)
 
 
