@@ -281,7 +281,8 @@ def many_documents(
             costs[query].append(measure.percentile(timed(call, count, 2.0), 50))
             yield f"{query}_{name}", costs[query][-1]
     for query, values in costs.items():
-        yield f"{query}_growth", values[-1] / values[0]
+        if len(values) > 1:
+            yield f"{query}_growth", values[-1] / values[0]
     if loaded == max(SIZES):
         yield "loaded_memory", server.rss_bytes() / 1e6
     empty(stub, loaded)
