@@ -50,7 +50,10 @@ async def serve(
             leash=leash,
             sink=lambda line: print(line, file=sys.stderr),  # noqa: T201 - the server's own log
         )
-        gc.freeze()  # what was imported stays: full collections need not look at it again
+        # What was imported stays, and what is stored is no garbage: looking at either again and
+        # again costs a loaded server a quarter of its speed (measured on batches of publishes).
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)
         facts = {
             "service": service,
             "backend": backend,
