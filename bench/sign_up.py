@@ -25,6 +25,8 @@ import bcrypt
 import psutil
 import requests
 
+from bench.measure import RESULTS
+
 ROOT = Path(__file__).parent.parent
 CLIENTS = 8
 COST = 12
@@ -155,11 +157,34 @@ def main() -> int:
     if args.json:
         print(json.dumps(results))
         return 0
-    for backend, figures in results.items():
-        print(f"{backend} ({os.cpu_count()} cores, bcrypt cost {COST})")
-        for name, value in figures.items():
-            print(f"  {name:<26} {value}")
+    page = table(results)
+    print(page)
+    if not args.backend:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "sign_up.md").write_text(page)
+        (RESULTS / "sign_up.json").write_text(json.dumps(results, indent=1) + "\n")
     return 0
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The figures of each backend side by side, in Markdown."""
+    cores = os.cpu_count()
+    lines = [
+        "# Benchmark: sign_up",
+        "",
+        f"`python -m bench.sign_up`, {cores} cores, bcrypt cost {COST}.",
+    ]
+    lines += ["", "| | " + " | ".join(results) + " |", "| --- |" + " --- |" * len(results)]
+    for name in next(iter(results.values())):
+        cells = (_cell(figures[name]) for figures in results.values())
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {figure}" for name, figure in value.items())
+    return str(value)
 
 
 if __name__ == "__main__":
