@@ -53,7 +53,7 @@ async def serve(
         # What was imported stays, and what is stored is no garbage: looking at either again and
         # again costs a loaded server a quarter of its speed (measured on batches of publishes).
         gc.freeze()
-        gc.set_threshold(100_000, 50, 100)
+        gc.set_threshold(20_000, 10, 20)
         facts = {
             "service": service,
             "backend": backend,
