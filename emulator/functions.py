@@ -41,10 +41,10 @@ class FunctionProcess:
         """`folder` holds the functions' folders and `shared`; `environment` is all it sees."""
         self.name = name
         self.function = function
-        self.source = folder / function.source
+        self._folder = folder.resolve()  # the process runs elsewhere
+        self.source = self._folder / function.source
         self.url = f"http://{host}:{port}/"
         self._host, self._port = host, port
-        self._folder = folder
         self._environment = environment
         self._leash = leash
         self._sink = sink

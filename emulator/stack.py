@@ -227,10 +227,13 @@ class Stack:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Against the flow, so that nothing calls what is gone: the events, the functions, the rest.
+        if pubsub := self.servers.pop("pubsub", None):
+            await pubsub.close()
+        await asyncio.gather(*(function.stop() for function in self.functions.values()))
         await self.mail.stop()
-        stops = [function.stop() for function in self.functions.values()]
-        await asyncio.gather(*stops)
-        await asyncio.gather(*(self.servers.pop(name).close() for name in list(self.servers)))
+        if firestore := self.servers.pop("firestore", None):
+            await firestore.close()
 
     def guard(self, pid: int) -> None:
         """Kill a process that is not the stack's if the stack dies; see `Leash.guard`."""

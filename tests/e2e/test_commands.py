@@ -135,7 +135,9 @@ def test_run_gives_a_command_the_stack_and_its_exit_code_back(stack_backend: str
         "assert os.environ['PUBSUB_EMULATOR_HOST'] and os.environ['FIRESTORE_EMULATOR_HOST'];"
         "sys.exit(requests.get(os.environ['CREATE_USER_URL']).status_code - 400)"
     )
-    ran = emulator("run", "--backend", stack_backend, "--", sys.executable, "-c", source)
+    # A folder as one types it, from here.
+    where = ["--backend", stack_backend, "--functions", "functions"]
+    ran = emulator("run", *where, "--", sys.executable, "-c", source)
     assert ran.returncode == 5, ran.stderr
 
 
@@ -155,6 +157,7 @@ def test_a_function_that_refuses_to_start_stops_the_stack_and_is_named(stack_bac
         (["up", "--port", "pubsub=x"], 2, "is not a port"),
         (["up", "--set", "BCRYPT_COST=10"], 1, "FUNCTION.NAME"),
         (["up", "--topology", "nowhere.yaml"], 1, "nowhere.yaml"),
+        (["up", "--backend", "embedded", "--functions", "nowhere"], 1, "nowhere/create_user"),
         (["run", "--backend", "embedded", "--", "no-such-command"], 1, "no-such-command"),
         (["mail", "--state-dir", "nowhere", "list"], 1, "make up"),
         (["dance"], 2, "invalid choice"),
