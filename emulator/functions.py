@@ -93,6 +93,8 @@ class FunctionProcess:
             await self.start()
         except NotReadyError as error:
             self._sink(f"{error}\nit starts again when its source changes")
+        else:
+            self._sink("started again")
 
     async def stop(self) -> None:
         """End it, letting it finish the requests it is at."""
