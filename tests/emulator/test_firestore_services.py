@@ -408,6 +408,13 @@ def test_a_write_stream_commits_each_request(service):
     assert from_fields(service.get("c/a")) == {"n": 2}
 
 
+def test_labels_of_a_stream_have_no_effect(service):
+    """They name a request in production's usage reports, of which there are none here."""
+    first = {"database": DATABASE, "labels": {"team": "sign-up"}}
+    _, committed = service.write(first, {"writes": [put("c/a", n=1)]})
+    assert len(committed.write_results) == 1
+
+
 @pytest.mark.parametrize(
     ("requests", "error"),
     [
