@@ -456,38 +456,6 @@ def scenario(
     return run
 
 
-def sides(wanted: str) -> list[Side]:
-    """The embedded server, and Google's where it is wanted and installed."""
-    found = []
-    if wanted in ("both", measure.EMBEDDED):
-        options = ["--backend", "embedded", "--until-stdin-closes"]
-        command = [sys.executable, "-m", "emulator", "firestore", *options]
-        found.append(Side(measure.EMBEDDED, lambda port: [*command, "--port", str(port)]))
-    if wanted in ("both", measure.GCLOUD):
-        installed = gcloud.find()
-        try:
-            installed.command("firestore", "127.0.0.1", 1)
-        except gcloud.NotInstalledError as error:
-            print(f"NOT MEASURED: {error}", file=sys.stderr)
-        else:
-            found.append(
-                Side(measure.GCLOUD, lambda port: installed.command("firestore", "127.0.0.1", port))
-            )
-    return found
-
-
-def version() -> str:
-    """Of Google's emulator, as its installation says; the jar does not."""
-    sdk = gcloud.find().sdk
-    if sdk is None:
-        return "not installed"
-    snapshot = json.loads((sdk / ".install/cloud-firestore-emulator.snapshot.json").read_text())
-    (component,) = (
-        one for one in snapshot["components"] if one["id"] == "cloud-firestore-emulator"
-    )
-    return str(component["version"]["version_string"])
-
-
 def main() -> int:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(prog="python -m bench.firestore", description=__doc__)
@@ -499,7 +467,7 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
-    chosen = sides(arguments.backend)
+    chosen = measure.sides("firestore", arguments.backend)
     results = measure.Results("firestore", METRICS, [side.name for side in chosen])
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     measure.run(results, chosen, rounds, first_rpc, scenario(arguments))
@@ -508,7 +476,8 @@ def main() -> int:
     else:
         measure.show(results)
     if not arguments.quick and arguments.backend == "both":
-        note = f"`python -m bench.firestore`, {rounds} rounds; Google's emulator {version()}."
+        version = gcloud.find().firestore_version or "not installed"
+        note = f"`python -m bench.firestore`, {rounds} rounds; Google's emulator {version}."
         for path in results.store(note):
             print(f"stored {path}", file=sys.stderr)
     return 0

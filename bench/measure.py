@@ -35,6 +35,8 @@ from types import FrameType
 
 import psutil
 
+from emulator import gcloud
+
 RESULTS = Path(__file__).parent / "results"
 START_SECONDS = 60.0
 EMBEDDED = "embedded"
@@ -47,6 +49,23 @@ class Side:
 
     name: str
     command: Callable[[int], Sequence[str]]
+
+
+def sides(service: gcloud.ServiceName, wanted: str) -> list[Side]:
+    """The embedded server, and Google's where it is wanted ("both", or by name) and installed."""
+    found = []
+    if wanted in ("both", EMBEDDED):
+        command = [sys.executable, "-m", "emulator", service, "--until-stdin-closes"]
+        found.append(Side(EMBEDDED, lambda port: [*command, "--port", str(port)]))
+    if wanted in ("both", GCLOUD):
+        installed = gcloud.find()
+        try:
+            installed.command(service, "127.0.0.1", 1)
+        except gcloud.NotInstalledError as error:
+            print(f"NOT MEASURED: {error}", file=sys.stderr)
+        else:
+            found.append(Side(GCLOUD, lambda port: installed.command(service, "127.0.0.1", port)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -101,11 +120,6 @@ class Server:
     def rss_bytes(self) -> int:
         """Resident memory of the whole tree."""
         return sum(process.memory_info().rss for process in self.tree())
-
-    def cpu_seconds(self) -> float:
-        """Processor time used so far by the whole tree."""
-        times = [process.cpu_times() for process in self.tree()]
-        return sum(each.user + each.system for each in times)
 
     def check(self) -> None:
         """Raise RuntimeError if the process has ended."""

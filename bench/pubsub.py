@@ -406,29 +406,6 @@ def scenario(
     return run
 
 
-def sides(wanted: str) -> list[Side]:
-    """The embedded server, and Google's where it is wanted and installed."""
-    found = []
-    if wanted in ("both", measure.EMBEDDED):
-        options = ["--backend", "embedded", "--until-stdin-closes"]
-        command = [sys.executable, "-m", "emulator", "pubsub", *options]
-        found.append(Side(measure.EMBEDDED, lambda port: [*command, "--port", str(port)]))
-    if wanted in ("both", measure.GCLOUD):
-        installed = gcloud.find()
-        try:
-            installed.command("pubsub", "127.0.0.1", 1)
-        except gcloud.NotInstalledError as error:
-            print(f"NOT MEASURED: {error}", file=sys.stderr)
-        else:
-            found.append(
-                Side(measure.GCLOUD, lambda port: installed.command("pubsub", "127.0.0.1", port))
-            )
-    if wanted == "both":
-        bare = [sys.executable, "-m", "bench.bare"]
-        found.append(Side(BARE, lambda port: [*bare, str(port)]))
-    return found
-
-
 def main() -> int:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(prog="python -m bench.pubsub", description=__doc__)
@@ -441,7 +418,10 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
-    chosen = sides(arguments.backend)
+    chosen = measure.sides("pubsub", arguments.backend)
+    if arguments.backend == "both":
+        bare = [sys.executable, "-m", "bench.bare"]
+        chosen.append(Side(BARE, lambda port: [*bare, str(port)]))
     results = measure.Results("pubsub", METRICS, [side.name for side in chosen])
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     measure.run(results, chosen, rounds, first_rpc, scenario(arguments))

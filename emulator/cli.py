@@ -19,7 +19,6 @@ from emulator import backends
 from emulator.errors import SetupError
 
 Parser = argparse.ArgumentParser
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _ROOT = Path(__file__).parent.parent
 

@@ -164,7 +164,10 @@ def doctor(show: Show, *, as_json: bool) -> int:
         "gcloud": {"found": str(found.sdk or ""), "version": ""},
         "java": {"found": str(found.java or ""), "version": _java_version(found.java)},
         "pubsub": {"found": str(found.pubsub_jar or ""), "version": found.pubsub_version},
-        "firestore": {"found": str(found.firestore_jar or ""), "version": ""},
+        "firestore": {
+            "found": str(found.firestore_jar or ""),
+            "version": found.firestore_version,
+        },
     }
     auto = "gcloud" if not missing else "embedded"
     if as_json:

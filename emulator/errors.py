@@ -76,12 +76,6 @@ class Unimplemented(ServiceError):
     code = "UNIMPLEMENTED"
 
 
-class Unavailable(ServiceError):
-    """Not now: try again."""
-
-    code = "UNAVAILABLE"
-
-
 class DeadlineExceeded(ServiceError):
     """It took too long."""
 

@@ -5,6 +5,7 @@ more, and ending the wrapper leaves the JVM on its port (observed: gcloud 528). 
 `GET /` with `Ok` on the gRPC port once they serve.
 """
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,17 @@ class Installation:
         """As in the jar's name: "0.8.20"; "" when there is none."""
         match = re.search(r"emulator-([\d.]+?)(?:-all)?\.jar$", str(self.pubsub_jar))
         return match.group(1) if match else ""
+
+    @property
+    def firestore_version(self) -> str:
+        """As gcloud's own records say, the jar does not: "1.19.9"; "" when they are not there."""
+        record = self.sdk and self.sdk / ".install/cloud-firestore-emulator.snapshot.json"
+        if not record or not record.is_file():
+            return ""
+        for component in json.loads(record.read_text()).get("components", []):
+            if component.get("id") == "cloud-firestore-emulator":
+                return str(component.get("version", {}).get("version_string", ""))
+        return ""
 
     def command(self, service: ServiceName, host: str, port: int) -> list[str]:
         """The command line that serves `service`.

@@ -125,12 +125,18 @@ class Stack:
             raise SetupError(str(first)) from first
         for process in self.functions.values():
             if schedule := process.function.trigger.schedule:
-                self._run(self._keep_schedule(process, schedule))
+                self._run(f"schedule of {process.name}", self._keep_schedule(process, schedule))
         if self.settings.reload:
-            self._run(self._reload())
+            self._run("reload", self._reload())
 
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _run(self, what: str, work: Coroutine[None, None, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._note(f"{what} stopped: {error!r}")
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
 
     def _function(self, name: str) -> FunctionProcess:
         function = self.topology.functions[name]
@@ -138,7 +144,6 @@ class Stack:
         places = {
             "smtp_host": self.settings.host,
             "smtp_port": str(self._ports["smtp"]),
-            "stack_dir": str(self.state.path),
         }
         local = {variable: text.format_map(places) for variable, text in function.local.items()}
         return FunctionProcess(
@@ -199,21 +204,23 @@ class Stack:
 
     async def _keep_schedule(self, function: FunctionProcess, schedule: str) -> None:
         """POST to the function at each time of `schedule`, as Cloud Scheduler does."""
-        async with aiohttp.ClientSession() as session:
+        timeout = aiohttp.ClientTimeout(total=function.function.timeout_seconds)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
             for moment in CronSim(schedule, datetime.now(UTC)):
                 await asyncio.sleep((moment - datetime.now(UTC)).total_seconds())
                 try:
                     async with session.post(function.url) as reply:
                         body = (await reply.text()).strip()
                         self._note(f"schedule of {function.name}: {reply.status} {body}")
-                except aiohttp.ClientError as error:  # the next time may do better
-                    self._note(f"schedule of {function.name}: no answer: {error}")
+                except (aiohttp.ClientError, TimeoutError) as error:  # the next may do better
+                    self._note(f"schedule of {function.name}: no answer: {error!r}")
 
     async def _reload(self) -> None:
         """Restart the functions whose source, or the shared source, changed."""
         folder = self.settings.functions.resolve()
         async for changes in watchfiles.awatch(folder, step=100):
-            changed = {Path(path).relative_to(folder).parts[0] for _, path in changes}
+            paths = (Path(path).relative_to(folder) for _, path in changes)
+            changed = {part for path in paths for part in path.parts[:1]}
             affected = [
                 function
                 for function in self.functions.values()

@@ -122,12 +122,6 @@ def order_key(value: Value) -> OrderKey:
     return _KEYS[type(value)](value)
 
 
-def type_rank(value: Value) -> int:
-    """The rank of the value's type in the order: one of RANK_*."""
-    rank: int = order_key(value)[0]
-    return rank
-
-
 def same_value(left: Value, right: Value) -> bool:
     """Whether storing one over the other changes nothing: types and bits agree.
 

@@ -124,25 +124,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("conformance_json")
     if path:
+        found = gcloud.find()
         document = {
-            "versions": {"pubsub": gcloud.find().pubsub_version, "firestore": firestore_version()},
+            "versions": {"pubsub": found.pubsub_version, "firestore": found.firestore_version},
             "results": list(session.config.stash[RESULTS].values()),
         }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(document, indent=1) + "\n")
-
-
-def firestore_version() -> str:
-    """The version of Google's Firestore emulator, which only gcloud's own records tell."""
-    sdk = gcloud.find().sdk
-    record = sdk / ".install" / "cloud-firestore-emulator.snapshot.json" if sdk else None
-    if record is None or not record.is_file():
-        return ""
-    for component in json.loads(record.read_text()).get("components", []):
-        if component.get("id") == "cloud-firestore-emulator":
-            version: str = component.get("version", {}).get("version_string", "")
-            return version
-    return ""
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,39 +16,8 @@ from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
 from google.cloud.firestore_v1.query_profile import ExplainOptions
 from google.cloud.firestore_v1.vector import Vector
 
-from emulator.firestore.server import FirestoreOptions, FirestoreServer
-
-
-@contextlib.asynccontextmanager
-async def serving(options: FirestoreOptions | None = None) -> AsyncIterator[FirestoreServer]:
-    """A server, with the environment telling clients where it is; closed whatever happens."""
-    server = await FirestoreServer.start(options=options)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
-            yield server
-    finally:
-        await server.close()
-
-
-def with_client(
-    work: Callable[[firestore.Client], Any], options: FirestoreOptions | None = None
-) -> Any:
-    """Start a server, do the work in a thread with a client of it, close both."""
-
-    def working() -> Any:
-        client = firestore.Client(project="p", credentials=AnonymousCredentials())
-        try:
-            return work(client)
-        finally:
-            client.close()
-
-    async def main() -> Any:
-        async with serving(options):
-            return await asyncio.to_thread(working)
-
-    return asyncio.run(main())
-
+from emulator.firestore.server import FirestoreOptions
+from tests.emulator.firestore_client import serving, with_client
 
 CITIES: dict[str, dict[str, Any]] = {
     "bj": {"n": 21, "country": "CN", "tags": ["capital"], "v": Vector([1.0, 0.0])},

@@ -1,56 +1,22 @@
 """The embedded Firestore over the wire, driven by Google's own client."""
 
 import asyncio
-import contextlib
 import datetime
 import json
-from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
-from typing import Any
 
 import aiohttp
 import pytest
 from google.api_core import exceptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import firestore
 from google.cloud.firestore_v1.base_query import FieldFilter
 
 from emulator.clock import SystemClock
 from emulator.firestore.paths import parse_database
-from emulator.firestore.server import FirestoreOptions, FirestoreServer, firestore_service
+from emulator.firestore.server import FirestoreOptions, firestore_service
 from emulator.firestore.store import Store
-
-
-@contextlib.asynccontextmanager
-async def serving(options: FirestoreOptions | None = None) -> AsyncIterator[FirestoreServer]:
-    """A server, with the environment telling clients where it is; closed whatever happens."""
-    server = await FirestoreServer.start(options=options)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FIRESTORE_EMULATOR_HOST", server.address)
-            yield server
-    finally:
-        await server.close()
-
-
-def run_with_client(
-    work: Callable[[firestore.Client], Any], options: FirestoreOptions | None = None
-) -> Any:
-    """Start a server, do the work in a thread with a client of it, close both."""
-
-    def with_client() -> Any:
-        client = firestore.Client(project="p", credentials=AnonymousCredentials())
-        try:
-            return work(client)
-        finally:
-            client.close()
-
-    async def main() -> Any:
-        async with serving(options):
-            return await asyncio.to_thread(with_client)
-
-    return asyncio.run(main())
+from tests.emulator.firestore_client import serving, with_client
 
 
 async def exists(*clients: firestore.AsyncClient) -> list[bool]:
@@ -70,7 +36,7 @@ def test_documents_come_back_as_they_were_set():
         reference.delete()
         return snapshot.to_dict(), snapshot.create_time < snapshot.update_time, reference.get()
 
-    fields, updated, gone = run_with_client(work)
+    fields, updated, gone = with_client(work)
     assert fields == {
         "name": "Ada",
         "langs": ["en", "fr"],
@@ -93,7 +59,7 @@ def test_refusals_carry_their_status():
         with pytest.raises(exceptions.InvalidArgument):
             reference.set({"a": [[1]]})
 
-    run_with_client(work)
+    with_client(work)
 
 
 def test_projects_and_databases_are_apart():
@@ -162,8 +128,8 @@ def test_contending_transactions_all_succeed_and_queue():
     Only those who read before the first collision try twice; whoever comes after waits a turn.
     So attempts stay below twice the transactions, where Google's emulator needs three times.
     """
-    assert run_with_client(lambda client: increments(client, 4, 5)) <= 2 * 20
-    assert run_with_client(lambda client: increments(client, 50, 1)) <= 2 * 50
+    assert with_client(lambda client: increments(client, 4, 5)) <= 2 * 20
+    assert with_client(lambda client: increments(client, 50, 1)) <= 2 * 50
 
 
 def test_contending_async_transactions_all_succeed():
@@ -211,7 +177,7 @@ def test_workers_that_query_for_the_next_job_each_take_another():
             taken = [job for jobs_of_one in pool.map(take_all, range(8)) for job in jobs_of_one]
         return sorted(taken, key=int), len(attempts)
 
-    taken, attempts = run_with_client(work)
+    taken, attempts = with_client(work)
     assert taken == [str(number) for number in range(20)]
     assert attempts <= 2 * (20 + 8)  # every job taken, every worker once finding none
 

@@ -168,3 +168,8 @@ def test_a_missing_field_is_not_a_null_one():
     assert get_field(fields, ("a", "b")) is None
     assert get_field(fields, ("a", "x")) is MISSING
     assert get_field(fields, ("c", "x")) is MISSING
+
+
+def test_long_strings_are_ordered_whole():
+    """Production orders them by their first 1,500 bytes."""
+    assert order_key("x" * 1500 + "a") < order_key("x" * 1500 + "b")
