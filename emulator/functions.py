@@ -61,7 +61,6 @@ class FunctionProcess:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         argv = [sys.executable, "-m", "functions_framework"]
         argv += ["--target", self.function.entry_point, "--source", str(self.source / "main.py")]
-        argv += ["--signature-type", self.function.signature_type]
         argv += ["--host", self._host, "--port", str(self._port)]
         child = self.child = await self._leash.spawn(
             self.name,
@@ -73,6 +72,8 @@ class FunctionProcess:
                 "PYTHONUNBUFFERED": "1",
                 "K_SERVICE": self.name,
                 "FUNCTION_TARGET": self.function.entry_point,
+                # As in production, where none of ours has an event trigger: the decorator tells.
+                "FUNCTION_SIGNATURE_TYPE": "http",
                 **self._environment,
             },
             cwd=self.source,

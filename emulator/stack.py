@@ -33,7 +33,7 @@ from emulator.functions import FunctionProcess
 from emulator.gcloud import ServiceName
 from emulator.loglines import MergedLog
 from emulator.processes import Leash, Ports, Sink
-from emulator.provision import provision
+from emulator.provision import for_backend, provision
 from emulator.smtp import MailCatcher
 from emulator.state import StateDir
 from emulator.topology import Topology
@@ -69,6 +69,7 @@ class Stack:
         self.topology = settings.topology
         self.project = settings.project
         self.choice = backends.choose(settings.backend)
+        self._provisioned, self._not_taken = for_backend(self.topology, self.choice.backend)
         self.state = StateDir(settings.state_dir)
         self.servers: dict[ServiceName, Server] = {}
         self.functions: dict[str, FunctionProcess] = {}
@@ -92,6 +93,8 @@ class Stack:
             exits.push_async_callback(self._close)
             await self._start()
             self._log.muted = False
+            for sentence in self._not_taken:
+                self._note(sentence)
             self.state.write_stack(self.facts())
             self._exits = exits.pop_all()
         return self
@@ -157,7 +160,12 @@ class Stack:
                 "PUBSUB_EMULATOR_HOST": f"{self.settings.host}:{self._ports['pubsub']}",
                 "FIRESTORE_EMULATOR_HOST": f"{self.settings.host}:{self._ports['firestore']}",
                 **function.environment,
-                **{variable: secrets[secret] for variable, secret in function.secrets.items()},
+                **self.topology.derived_environment(name),
+                **{
+                    variable: secrets[secret]
+                    for variable, secret in function.secrets.items()
+                    if secret in secrets
+                },
                 **local,
             },
             leash=self._leash,
@@ -171,7 +179,7 @@ class Stack:
             described = self.topology.firestore
             options = {
                 "ttl_policies": [(policy.collection, policy.field) for policy in described.ttl],
-                "indexes": {"indexes": [index.to_json() for index in described.indexes]},
+                "indexes": described.indexes_json(),
                 "require_indexes": True,  # as production, where these are all there are
                 **options,
             }
@@ -183,13 +191,12 @@ class Stack:
             sink=self._server_sink(service),
         )
         if service == "pubsub":
-            urls = {name: function.url for name, function in self.functions.items()}
             await provision(
-                self.topology,
+                self._provisioned,
                 project=self.project,
-                backend=self.choice.backend,
                 address=self.servers[service].address,
-                push_urls=urls,
+                definitions=self.settings.functions,
+                push_urls={name: function.url for name, function in self.functions.items()},
             )
 
     def _server_sink(self, service: ServiceName) -> Sink:

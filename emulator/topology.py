@@ -7,6 +7,7 @@
 Sources: https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,66 +26,89 @@ class TopologyError(SetupError):
     """The file is not a topology; the message names the place in it."""
 
 
+_FUNCTION_NAME = re.compile(r"[a-z][a-z0-9-]{4,23}[a-z0-9]")
+
+
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file: an unknown key, or a value of another type, is an error."""
 
 
-class Topic(_Entry, frozen=True):
-    """A topic; `retention_seconds` 0 keeps nothing for replay."""
+class Schema(_Entry, frozen=True):
+    """A protobuf schema: the file in the folder of the functions that defines it.
 
-    retention_seconds: Annotated[int, Meta(ge=0, le=2_678_400)] = 0
+    `encoding` is that of the messages; it is in this one place for who writes and who checks.
+    """
+
+    definition: str
+    encoding: Literal["JSON", "BINARY"]
+
+
+class Topic(_Entry, frozen=True):
+    """A topic; without `retention_seconds` it keeps nothing for replay."""
+
+    retention_seconds: Annotated[int, Meta(ge=600, le=2_678_400)] | None = None
+    schema: Schema | None = None
 
 
 class Subscription(_Entry, frozen=True):
-    """A subscription; `push_to` names the function it pushes to, None is pull."""
+    """A subscription, pulled or, as a function's trigger, pushed."""
 
     topic: str
-    push_to: str | None = None
-    ack_deadline_seconds: Annotated[int, Meta(ge=10, le=600)] = 10
-    minimum_backoff_seconds: Annotated[float, Meta(ge=0, le=600)] | None = None
-    maximum_backoff_seconds: Annotated[float, Meta(ge=0, le=600)] | None = None
+    ack_deadline_seconds: Annotated[int, Meta(ge=10, le=600)] = 60
+    minimum_backoff_seconds: Annotated[float, Meta(ge=0, le=600)] = 10
+    maximum_backoff_seconds: Annotated[float, Meta(ge=0, le=600)] = 600
     dead_letter_topic: str | None = None
     max_delivery_attempts: Annotated[int, Meta(ge=5, le=100)] | None = None
     retention_seconds: Annotated[int, Meta(ge=600, le=2_678_400)] = 604_800
 
 
 class Trigger(_Entry, frozen=True):
-    """What calls a function: exactly one of the three."""
+    """What calls a function: exactly one of the three. `schedule` is unix-cron, in UTC."""
 
     http: bool = False
-    subscription: str | None = None
+    push: Subscription | None = None
     schedule: str | None = None
 
 
 class Function(_Entry, frozen=True):
     """A function. `secrets` maps an environment variable to the name of a secret.
 
-    `example` is a body to try it with, for the curl line that `up` prints.
+    `publishes` maps a prefix to a topic, see `Topology.derived_environment`; `per_deployment`
+    names variables that each deployment gives. `example` is a body to try it with.
     """
 
     source: str
     entry_point: str
     trigger: Trigger
     timeout_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
+    memory_mib: Annotated[int, Meta(ge=256, le=32_768)] = 512
+    cpu: Literal[1, 2, 4, 8] = 1
+    concurrency: Annotated[int, Meta(ge=1, le=1000)] = 4
+    max_instances: Annotated[int, Meta(ge=1, le=1000)] = 10
+    firestore: bool = False
+    publishes: Mapping[str, str] = {}
     environment: Mapping[str, str] = {}
+    per_deployment: tuple[str, ...] = ()
     local: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
     example: Mapping[str, str] = {}
 
-    @property
-    def signature_type(self) -> Literal["http", "cloudevent"]:
-        """What functions-framework calls the trigger."""
-        return "cloudevent" if self.trigger.subscription else "http"
-
 
 class Secret(_Entry, frozen=True):
-    """A secret and how one is made up on a developer's machine."""
+    """A secret and what makes its value; `external`: nothing here does."""
 
-    kind: Literal["key", "key_set"]
+    kind: Literal["key", "key_set", "external"]
 
 
 class TtlPolicy(_Entry, frozen=True):
     """Documents of the collection group are deleted after the moment in `field`."""
+
+    collection: str
+    field: str
+
+
+class UnindexedField(_Entry, frozen=True):
+    """A field that Firestore keeps no index on: no query may ask for it alone."""
 
     collection: str
     field: str
@@ -103,25 +127,38 @@ class Index(_Entry, frozen=True):
     collection: str
     fields: tuple[IndexField, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As an entry of a firestore.indexes.json."""
-        fields = [{"fieldPath": f.field_path, "order": f.order} for f in self.fields]
-        return {"collectionGroup": self.collection, "queryScope": "COLLECTION", "fields": fields}
-
 
 class Firestore(_Entry, frozen=True):
     """What the database needs beside its documents."""
 
     ttl: tuple[TtlPolicy, ...] = ()
+    unindexed: tuple[UnindexedField, ...] = ()
     indexes: tuple[Index, ...] = ()
+
+    def indexes_json(self) -> dict[str, Any]:
+        """What a firestore.indexes.json says of the same."""
+        return {
+            "indexes": [
+                {
+                    "collectionGroup": index.collection,
+                    "queryScope": "COLLECTION",
+                    "fields": [{"fieldPath": f.field_path, "order": f.order} for f in index.fields],
+                }
+                for index in self.indexes
+            ],
+            "fieldOverrides": [
+                {"collectionGroup": one.collection, "fieldPath": one.field, "indexes": []}
+                for one in self.unindexed
+            ],
+        }
 
 
 class Topology(_Entry, frozen=True):
-    """What the file says; each mapping is by name."""
+    """What the file says; each mapping is by name. `subscriptions` are those that are pulled."""
 
     topics: Mapping[str, Topic]
-    subscriptions: Mapping[str, Subscription]
-    functions: Mapping[str, Function]
+    subscriptions: Mapping[str, Subscription] = {}
+    functions: Mapping[str, Function] = {}
     secrets: Mapping[str, Secret] = {}
     firestore: Firestore = Firestore()
 
@@ -147,57 +184,96 @@ class Topology(_Entry, frozen=True):
         try:
             made = msgspec.convert(document, cls)
         except msgspec.ValidationError as error:
-            raise TopologyError(f"{where}: {error}") from error
+            raise TopologyError(f"{where}: {_named(error, document)}") from error
         if problems := list(made._problems()):
             raise TopologyError("\n".join(f"{where}: {problem}" for problem in problems))
         return made
 
+    @property
+    def pushes(self) -> dict[str, Subscription]:
+        """The subscriptions that push, each named as the function it pushes to."""
+        return {name: f.trigger.push for name, f in self.functions.items() if f.trigger.push}
+
+    def derived_environment(self, name: str) -> dict[str, str]:
+        """The variables that follow from what else is said of a function.
+
+        {"THREADS": "4", "FUNCTION_TIMEOUT_SECONDS": "30", "USER_CREATED_TOPIC": "user.created",
+        "USER_CREATED_ENCODING": "JSON", "ACK_DEADLINE_SECONDS": "60"}; the last if it is pushed.
+        """
+        function = self.functions[name]
+        variables = {
+            # The framework would take four for each processor that it sees.
+            "THREADS": str(function.concurrency),
+            "FUNCTION_TIMEOUT_SECONDS": str(function.timeout_seconds),
+        }
+        for prefix, topic in function.publishes.items():
+            schema = self.topics[topic].schema
+            variables[f"{prefix}_TOPIC"] = topic
+            variables[f"{prefix}_ENCODING"] = schema.encoding if schema else "JSON"
+        if push := function.trigger.push:
+            variables["ACK_DEADLINE_SECONDS"] = str(push.ack_deadline_seconds)
+        return variables
+
     def _problems(self) -> Iterator[str]:
-        for name, sub in self.subscriptions.items():
-            at = f"subscriptions.{name}"
+        # The same rules are in terraform/topology/rules.tf: a test compares what both refuse.
+        everything = [
+            *((f"subscriptions.{name}", sub) for name, sub in self.subscriptions.items()),
+            *((f"functions.{name}.trigger.push", sub) for name, sub in self.pushes.items()),
+        ]
+        kept = {sub.topic for sub in self.subscriptions.values()}
+        for at, sub in everything:
             for key, topic in (("topic", sub.topic), ("dead_letter_topic", sub.dead_letter_topic)):
                 if topic is not None and topic not in self.topics:
                     yield f"{at}.{key}: there is no topic {topic!r}"
-            if sub.push_to is not None and sub.push_to not in self.functions:
-                yield f"{at}.push_to: there is no function {sub.push_to!r}"
-            if (sub.dead_letter_topic is None) != (sub.max_delivery_attempts is None):
-                yield f"{at}: dead_letter_topic and max_delivery_attempts go together"
-            low, high = sub.minimum_backoff_seconds, sub.maximum_backoff_seconds
-            if low is not None and high is not None and low > high:
-                yield f"{at}: minimum_backoff_seconds is more than maximum_backoff_seconds"
-        kept = {s.topic for s in self.subscriptions.values()}
-        for name, sub in self.subscriptions.items():
-            if sub.dead_letter_topic and sub.dead_letter_topic not in kept:
+            if sub.dead_letter_topic is not None and sub.dead_letter_topic not in kept:
                 yield (
-                    f"subscriptions.{name}.dead_letter_topic: no subscription keeps what "
+                    f"{at}.dead_letter_topic: no pulled subscription keeps what "
                     f"{sub.dead_letter_topic!r} is sent: it would be lost"
                 )
+            if (sub.dead_letter_topic is None) != (sub.max_delivery_attempts is None):
+                yield f"{at}: dead_letter_topic and max_delivery_attempts go together"
+            if sub.minimum_backoff_seconds > sub.maximum_backoff_seconds:
+                yield f"{at}: minimum_backoff_seconds is more than maximum_backoff_seconds"
         for name, function in self.functions.items():
-            yield from self._function_problems(name, function)
+            for problem in self._function_problems(name, function):
+                yield f"functions.{name}{problem}"
 
     def _function_problems(self, name: str, function: Function) -> Iterator[str]:
-        at, trigger = f"functions.{name}", function.trigger
-        if trigger.http + bool(trigger.subscription) + bool(trigger.schedule) != 1:
-            yield f"{at}.trigger: exactly one of http, subscription, schedule"
-        if trigger.subscription:
-            sub = self.subscriptions.get(trigger.subscription)
-            if sub is None or sub.push_to != name:
-                yield f"{at}.trigger: subscription {trigger.subscription!r} does not push to it"
-            elif sub.ack_deadline_seconds < function.timeout_seconds:
-                yield f"{at}: timeout_seconds is longer than its subscription's ack deadline"
-        for variable, secret in function.secrets.items():
-            if secret not in self.secrets:
-                yield f"{at}.secrets.{variable}: there is no secret {secret!r}"
-        if trigger.schedule:
+        trigger, push = function.trigger, function.trigger.push
+        if not _FUNCTION_NAME.fullmatch(name):
+            yield ": a name has 6 to 25 lower-case letters, digits and hyphens: it names accounts"
+        if name in self.subscriptions:
+            yield ": there is a subscription of this name"
+        if trigger.http + (push is not None) + (trigger.schedule is not None) != 1:
+            yield ".trigger: exactly one of http, push, schedule"
+        if push is not None:
+            if push.dead_letter_topic is None:
+                yield ".trigger.push: without a dead_letter_topic, what always fails is lost"
+            if push.ack_deadline_seconds < function.timeout_seconds:
+                yield ".timeout_seconds: longer than the ack deadline of its push"
+        if trigger.schedule is not None:
             try:
                 CronSim(trigger.schedule, datetime.now(UTC))
             except CronSimError as error:
-                yield f"{at}.trigger.schedule: {trigger.schedule!r}: {error}"
+                yield f".trigger.schedule: {trigger.schedule!r}: {error}"
+        for prefix, topic in function.publishes.items():
+            if topic not in self.topics:
+                yield f".publishes.{prefix}: there is no topic {topic!r}"
+        for variable, secret in function.secrets.items():
+            if secret not in self.secrets:
+                yield f".secrets.{variable}: there is no secret {secret!r}"
+        for variable in function.per_deployment:
+            if variable not in function.local:
+                yield f".per_deployment: {variable} has no value in `local`"
 
-    def with_subscription(self, name: str, **changes: Any) -> Self:
-        """The same with some of one subscription's settings changed."""
-        changed = replace(self.subscriptions[name], **changes)
-        return replace(self, subscriptions={**self.subscriptions, name: changed})
+    def with_push(self, name: str, **changes: Any) -> Self:
+        """The same with some settings of one function's push subscription changed."""
+        trigger = self.functions[name].trigger
+        if trigger.push is None:
+            raise KeyError(f"{name} is not pushed to")
+        return self.with_function(
+            name, trigger=replace(trigger, push=replace(trigger.push, **changes))
+        )
 
     def with_function(self, name: str, **changes: Any) -> Self:
         """The same with some of one function's settings changed."""
@@ -207,3 +283,26 @@ class Topology(_Entry, frozen=True):
     def with_environment(self, function: str, **variables: str) -> Self:
         """The same with some of one function's environment changed, on this machine."""
         return self.with_function(function, local={**self.functions[function].local, **variables})
+
+
+_ENTRIES = {
+    "topics": Topic,
+    "subscriptions": Subscription,
+    "functions": Function,
+    "secrets": Secret,
+}
+
+
+def _named(error: msgspec.ValidationError, document: object) -> str:
+    """The message of an error, with the name of the entry where msgspec says `[...]`."""
+    text = str(error)
+    section = re.search(r" - at `\$\.(topics|subscriptions|functions|secrets)\[\.\.\.\]", text)
+    if section is None or not isinstance(document, Mapping):
+        return text
+    for name, entry in document[section[1]].items():
+        try:
+            msgspec.convert(entry, _ENTRIES[section[1]])
+        except msgspec.ValidationError as found:
+            what, _, at = str(found).partition(" - at `$")
+            return f"{section[1]}.{name}{at.rstrip('`')}: {what}"
+    return text

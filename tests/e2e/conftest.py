@@ -216,7 +216,7 @@ class RunningStack:
 
 def fast(topology: Topology) -> Topology:
     """The project's topology with short waits, so that failures pass in seconds."""
-    quick = topology.with_subscription(
+    quick = topology.with_push(
         "send-email",
         ack_deadline_seconds=10,
         minimum_backoff_seconds=0.2,
@@ -227,9 +227,7 @@ def fast(topology: Topology) -> Topology:
     quick = quick.with_environment(
         "send-email",
         SMTP_TIMEOUT_SECONDS="2",
-        FUNCTION_TIMEOUT_SECONDS="4",
         DELIVERY_LEASE_SECONDS="5",
-        ACK_DEADLINE_SECONDS="10",
     )
     quick = quick.with_environment("relay-outbox", OUTBOX_MIN_AGE_SECONDS="0")
     return quick.with_environment("create-user", BCRYPT_COST="10", PUBLISH_TIMEOUT_SECONDS="1")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from google.pubsub_v1 import types
 
-from emulator.provision import for_backend, subscription_request
+from emulator.provision import for_backend, subscription_request, topic_request
 from emulator.topology import Subscription, Topology
 
 TOPOLOGY = Topology.load(Path(__file__).parents[2] / "terraform/topology.yaml")
@@ -12,8 +13,8 @@ TOPOLOGY = Topology.load(Path(__file__).parents[2] / "terraform/topology.yaml")
 
 def test_a_push_subscription_is_made_as_described() -> None:
     """Endpoint with the topic in its path, backoff, dead letter, no expiry."""
-    wanted = TOPOLOGY.subscriptions["send-email"]
-    made = subscription_request("p", "send-email", wanted, {"send-email": "http://127.0.0.1:1/"})
+    wanted = TOPOLOGY.pushes["send-email"]
+    made = subscription_request("p", "send-email", wanted, "http://127.0.0.1:1/")
     assert made.push_config.push_endpoint == "http://127.0.0.1:1/projects/p/topics/user.created"
     assert made.ack_deadline_seconds == wanted.ack_deadline_seconds
     assert made.retry_policy.minimum_backoff.total_seconds() == 10
@@ -25,10 +26,20 @@ def test_a_push_subscription_is_made_as_described() -> None:
     assert not plain.expiration_policy.HasField("ttl")  # never
 
 
+def test_a_topic_is_made_with_its_schema_and_without() -> None:
+    """The schema is named as the topic; the dead-letter topic takes anything."""
+    made = topic_request("p", "user.created", TOPOLOGY.topics["user.created"])
+    assert made.schema_settings.schema == "projects/p/schemas/user.created"
+    assert made.schema_settings.encoding == types.Encoding.JSON
+    assert made.message_retention_duration.total_seconds() == 604_800
+    plain = topic_request("p", "x", TOPOLOGY.topics["user.created.dead-letter"])
+    assert not types.Topic.pb(plain).HasField("schema_settings")
+
+
 def test_a_fraction_of_a_second_of_backoff_is_kept() -> None:
     """Tests wait less than a second."""
     wanted = Subscription(topic="t", minimum_backoff_seconds=0.25)
-    made = subscription_request("p", "s", wanted, {})
+    made = subscription_request("p", "s", wanted, None)
     assert made.retry_policy.minimum_backoff.total_seconds() == 0.25
     assert made.retry_policy.maximum_backoff.total_seconds() == 600
 
@@ -38,5 +49,16 @@ def test_retention_beyond_googles_emulator_is_shortened_for_it_alone(
     backend: str, days: int
 ) -> None:
     """Google's emulator refuses more than 7 days; ours takes production's 31."""
-    kept = for_backend(TOPOLOGY.subscriptions["user.created.dead-letter"], backend)  # type: ignore[arg-type]
-    assert kept.retention_seconds == days * 86_400
+    month = TOPOLOGY.with_push("send-email", retention_seconds=31 * 86_400)
+    taken, _ = for_backend(month, backend)  # type: ignore[arg-type]
+    kept = taken.subscriptions["user.created.dead-letter"].retention_seconds
+    assert kept == taken.pushes["send-email"].retention_seconds == days * 86_400
+
+
+def test_googles_emulator_gets_no_schema_and_that_is_said() -> None:
+    """It answers 501 to a protobuf schema."""
+    taken, told = for_backend(TOPOLOGY, "gcloud")
+    assert taken.topics["user.created"].schema is None
+    assert len(told) == 1
+    assert "user.created" in told[0]
+    assert for_backend(TOPOLOGY, "embedded") == (TOPOLOGY, [])
