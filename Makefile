@@ -14,7 +14,7 @@ PYTHON3 := $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up mail doctor test lint conformance bench lock clean
+.PHONY: help setup demo up mail doctor test lint conformance bench generate lock clean
 
 help: ## this menu
 	@echo "A sign-up on Google Cloud's parts, and the local cloud it runs on."
@@ -65,6 +65,9 @@ bench: $(DEV) ## measure both backends in one run
 	$(PYTHON) -m bench.pubsub
 	$(PYTHON) -m bench.firestore
 	$(PYTHON) -m bench.sign_up
+
+generate: $(RUNTIME) ## renew the Python code of the .proto files
+	$(PYTHON) -m grpc_tools.protoc -Ifunctions --python_out=functions --pyi_out=functions functions/shared/user_created.proto
 
 lock: $(DEV) ## renew constraints.txt from the requirements
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade -o constraints.txt requirements-dev.txt

@@ -17,6 +17,7 @@ SOURCES = sorted(
     path
     for folder in ("functions", "emulator", "tests", "bench")
     for path in (ROOT / folder).rglob("*.py")
+    if not path.stem.endswith("_pb2")  # generated
 )
 
 # The embedded services' files that touch the outside: they translate, wait, listen or send.
