@@ -10,17 +10,22 @@ import contextlib
 import json
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc.aio
 from google.cloud import firestore
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.pubsub_v1 import types
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+from grpc_tools import protoc
 
 from emulator.provision import subscription_name, topic_name
 from emulator.smtp import Mail
@@ -65,6 +70,25 @@ def _plain(document: object) -> dict[str, Any]:
     return plain
 
 
+def read_protobuf(data: bytes, definition: Path) -> dict[str, Any]:
+    """A BINARY message by the names of its fields, from the .proto of its topic's schema alone.
+
+    Raises:
+        DemoFailedError: the definition does not compile.
+    """
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        compiled = Path(folder) / "set"
+        arguments = [f"-I{definition.parent}", f"--descriptor_set_out={compiled}", str(definition)]
+        if protoc.main(["protoc", *arguments]) != 0:
+            raise DemoFailedError(f"{definition} does not compile: see above")
+        files = FileDescriptorSet.FromString(compiled.read_bytes())
+    (message,) = message_factory.GetMessages(files.file).values()  # a schema has one
+    told: dict[str, Any] = json_format.MessageToDict(
+        message.FromString(data), preserving_proto_field_name=True
+    )
+    return told
+
+
 class _Demo:
     def __init__(self, stack: Stack, show: Show) -> None:
         self.stack = stack
@@ -94,7 +118,7 @@ class _Demo:
             arrival = asyncio.create_task(self.stack.mail.wait_for(email))
             await self._sign_up(environment["CREATE_USER_URL"], name, email)
             await self._user()
-            await self._event(subscriber, tap)
+            await self._event(subscriber, tap, topic)
             await self._mail(arrival)
             await self._delivery()
         return self.story
@@ -123,15 +147,20 @@ class _Demo:
         self.story.user = _plain(_shortened(snapshot.to_dict()))
         self.step("user", f"stored in Firestore: users/{user_id}", self.story.user)
 
-    async def _event(self, subscriber: SubscriberAsyncClient, tap: str) -> None:
+    async def _event(self, subscriber: SubscriberAsyncClient, tap: str, topic: str) -> None:
         reply = await subscriber.pull(subscription=tap, max_messages=1, timeout=_STEP_SECONDS)
         if not reply.received_messages:
             raise DemoFailedError("no event was published")
         message = reply.received_messages[0].message
+        schema = self.stack.topology.topics[topic].schema
+        if schema is not None and schema.encoding == "BINARY":
+            data = read_protobuf(message.data, self.stack.settings.functions / schema.definition)
+        else:
+            data = json.loads(message.data)
         self.story.event = {
             "message_id": message.message_id,
             "attributes": _plain(dict(message.attributes)),
-            "data": json.loads(message.data),
+            "data": data,
         }
         self.step("event", "published to Pub/Sub: user.created", self.story.event)
 

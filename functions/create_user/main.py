@@ -61,6 +61,7 @@ def build_registration(settings: CreateUserSettings) -> Registration:
         ),
         email_claim_key=settings.email_claim_key,
         source=f"/projects/{settings.project}/functions/create_user",
+        encoding=settings.encoding,
         now=now,
     )
 

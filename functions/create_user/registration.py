@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared import logs
-from shared.events import Message, UserCreated, encode
+from shared.events import Encoding, Message, UserCreated, encode
 from shared.tokens import Tokens
 from shared.traces import Trace
 
@@ -99,6 +99,7 @@ class Registration:
     tokens: Tokens
     email_claim_key: bytes
     source: str
+    encoding: Encoding
     now: Callable[[], datetime]
 
     def register(self, new_user: NewUser, trace: Trace) -> Registered:
@@ -127,7 +128,7 @@ class Registration:
             created_time=created_time,
             traceparent=trace.traceparent,
         )
-        message = encode(event, self.source)
+        message = encode(event, self.source, self.encoding)
         sign_up = SignUp(user_id, event_id, key, new_user, password, message, created_time)
         token = self.tokens.issue(user_id, created_time, jti=str(uuid.uuid4()))
         with logs.bound(event_id=event_id, user_id=user_id):

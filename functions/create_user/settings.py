@@ -5,6 +5,7 @@ relay_outbox runs without a pepper or a signing key: it only carries what is wri
 
 from dataclasses import dataclass
 
+from shared.events import Encoding
 from shared.settings import (
     KEY_SET_SHAPE,
     KeySet,
@@ -67,6 +68,13 @@ class RelaySettings(OutboxSettings):
 class CreateUserSettings(OutboxSettings):
     """What create_user needs."""
 
+    encoding: Encoding = variable(
+        "USER_CREATED_ENCODING",
+        matching("JSON|BINARY"),
+        "JSON or BINARY",
+        "how `user.created` events are written, as the topic's schema says: JSON, or protobuf",
+        default="JSON",
+    )
     password_peppers: KeySet = variable(
         "PASSWORD_PEPPERS",
         key_set,

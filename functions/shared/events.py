@@ -8,7 +8,8 @@ attributes are message attributes with the prefix `ce-`.
                  "ce-time": "2026-01-31T09:00:00.000000Z", "ce-datacontenttype": "application/json",
                  "ce-dataschema": "urn:signup-cloud:user.created:1.0", "traceparent": "00-..."}
     data        {"schema_version": "1.0", "user_id": ..., "name": ..., "email": ...,
-                 "locale": "en", "created_time": "2026-01-31T09:00:00.000000Z"}
+                 "locale": "en", "created_time": "2026-01-31T09:00:00.000000Z"},
+                or the same in protobuf (user_created.proto), as `application/protobuf`
 
 Rules:
 1. `event_id` is the identity of an event: a republished event keeps it, while the message id
@@ -17,7 +18,7 @@ Rules:
 3. A minor version adds optional fields, and a reader ignores the fields it does not know. A
    reader refuses a major version it does not know.
 4. `unwrap` and `decode` trust nobody: what they return is safe to use as a document id and as
-   an address.
+   an address. Whatever the encoding, the same code decides.
 
 Sources: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md,
 https://github.com/google/knative-gcp/blob/main/docs/spec/pubsub-protocol-binding.md
@@ -29,13 +30,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
+from google.protobuf.message import DecodeError
+
+from shared import user_created_pb2
 from shared.strict_json import NotStrictJson, parse_object
 
 USER_CREATED = "user.created"
 SCHEMA_VERSION = "1.0"
 MAX_DATA_BYTES = 64 * 1024
+
+Encoding = Literal["JSON", "BINARY"]  # Pub/Sub's names for the encodings of a topic's schema
+_CONTENT_TYPES: Mapping[Encoding, str] = {
+    "JSON": "application/json",
+    "BINARY": "application/protobuf",
+}
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VERSION = re.compile(r"([0-9]{1,4})\.[0-9]{1,4}")
@@ -91,7 +101,7 @@ def is_address(value: str) -> bool:
     return _ADDRESS.fullmatch(value) is not None
 
 
-def encode(event: UserCreated, source: str) -> Message:
+def encode(event: UserCreated, source: str, encoding: Encoding) -> Message:
     """The message that announces `event`; equal events give equal bytes."""
     payload = {
         "schema_version": SCHEMA_VERSION,
@@ -101,6 +111,10 @@ def encode(event: UserCreated, source: str) -> Message:
         "locale": event.locale,
         "created_time": rfc3339(event.created_time),
     }
+    if encoding == "BINARY":
+        data = user_created_pb2.UserCreated(**payload).SerializeToString(deterministic=True)
+    else:
+        data = json.dumps(payload, ensure_ascii=False).encode("utf-8")
     attributes = {
         "ce-specversion": "1.0",
         "ce-id": event.event_id,
@@ -108,11 +122,11 @@ def encode(event: UserCreated, source: str) -> Message:
         "ce-source": source,
         "ce-subject": event.user_id,
         "ce-time": rfc3339(event.created_time),
-        "ce-datacontenttype": "application/json",
+        "ce-datacontenttype": _CONTENT_TYPES[encoding],
         "ce-dataschema": f"urn:signup-cloud:{USER_CREATED}:{SCHEMA_VERSION}",
         "traceparent": event.traceparent,
     }
-    return Message(json.dumps(payload, ensure_ascii=False).encode("utf-8"), attributes)
+    return Message(data, attributes)
 
 
 def unwrap(envelope: object) -> Message:
@@ -136,7 +150,7 @@ def unwrap(envelope: object) -> Message:
 
 
 def decode(message: Message) -> UserCreated:
-    """The event in `message`.
+    """The event in `message`, in the encoding that its content type names.
 
     Raises:
         BrokenEvent: it is not a `user.created` of a version this reader knows.
@@ -146,15 +160,7 @@ def decode(message: Message) -> UserCreated:
         raise BrokenEvent("not a CloudEvent 1.0")
     if attributes.get("ce-type") != USER_CREATED:
         raise BrokenEvent("unknown event type")
-    if attributes.get("ce-datacontenttype") != "application/json":
-        raise BrokenEvent("unknown content type")
-    if len(message.data) > MAX_DATA_BYTES:
-        raise BrokenEvent("data too large")
-    try:
-        payload = parse_object(message.data)
-    except NotStrictJson as error:
-        raise BrokenEvent(f"data: {error}") from None
-
+    payload = _payload(message.data, attributes.get("ce-datacontenttype"))
     version = _VERSION.fullmatch(_text(payload, "schema_version", 9))
     if version is None or version[1] != SCHEMA_VERSION.partition(".")[0]:
         raise BrokenEvent("unknown schema_version")
@@ -178,10 +184,29 @@ def decode(message: Message) -> UserCreated:
     )
 
 
+def _payload(data: bytes, content_type: str | None) -> Mapping[str, Any]:
+    """The fields in `data` by name, of which nothing is checked yet; others may be among them."""
+    if len(data) > MAX_DATA_BYTES:
+        raise BrokenEvent("data too large")
+    if content_type == _CONTENT_TYPES["JSON"]:
+        try:
+            return parse_object(data)
+        except NotStrictJson as error:
+            raise BrokenEvent(f"data: {error}") from None
+    if content_type == _CONTENT_TYPES["BINARY"]:
+        try:
+            parsed = user_created_pb2.UserCreated.FromString(data)
+        except (DecodeError, UnicodeDecodeError):  # the second by protobuf's pure Python runtime
+            raise BrokenEvent("data: not the protobuf message") from None
+        return {field.name: getattr(parsed, field.name) for field in parsed.DESCRIPTOR.fields}
+    raise BrokenEvent("unknown content type")
+
+
 def _text(payload: Mapping[str, Any], field: str, longest: int) -> str:
     value = payload.get(field)
-    if not isinstance(value, str) or len(value) > longest:
-        raise BrokenEvent(f"{field} is missing, not text or too long")
+    # protobuf cannot tell a missing field from an empty one, so nor does JSON.
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
+        raise BrokenEvent(f"{field} is missing, empty, not text or too long")
     return value
 
 

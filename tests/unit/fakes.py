@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
+from typing import get_args
 
 from create_user.outbox import PendingEvent, Relay
 from create_user.passwords import StoredPassword
 from create_user.registration import Registration, SignUp
 from send_email.delivery import Delivery, Mailer, Versioned
 from send_email.message import Mail, load_templates
-from shared.events import Message, UserCreated, encode
+from shared.events import Encoding, Message, UserCreated, encode
 from shared.settings import KeySet
 from shared.tokens import Tokens
 
@@ -23,6 +24,7 @@ KEY = bytes(range(32))
 OTHER_KEY = bytes(range(100, 132))
 KEYS = KeySet("k1", {"k1": KEY, "k0": OTHER_KEY})
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
+ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 CANARY = "canary-Xq7-pass-phrase"
 KEY_TEXT = base64.b64encode(KEY).decode()
 KEY_SET_TEXT = '{"current": "k1", "keys": {"k1": "%s"}}' % KEY_TEXT  # noqa: UP031 - JSON has braces
@@ -142,13 +144,21 @@ class SignUpBench:
     publisher: FakePublisher = field(default_factory=FakePublisher)
     hasher: FakeHasher = field(default_factory=FakeHasher)
     clock: Clock = field(default_factory=Clock)
+    encoding: Encoding = "JSON"
     tokens: Tokens = field(
         default_factory=lambda: Tokens(KEYS, "the-issuer", "the-audience", "at+jwt", 900)
     )
 
     def registration(self) -> Registration:
         return Registration(
-            self.store, self.publisher, self.hasher, self.tokens, KEY, "/source", self.clock
+            store=self.store,
+            publisher=self.publisher,
+            hasher=self.hasher,
+            tokens=self.tokens,
+            email_claim_key=KEY,
+            source="/source",
+            encoding=self.encoding,
+            now=self.clock,
         )
 
     def relay(self) -> Relay:
@@ -254,6 +264,8 @@ def envelope(message: Message, message_id: str = "1") -> dict[str, object]:
     }
 
 
-def pushed(message_id: str = "1", **changes: object) -> dict[str, object]:
+def pushed(
+    message_id: str = "1", encoding: Encoding = "JSON", **changes: object
+) -> dict[str, object]:
     """What Pub/Sub pushes for an event, with changes."""
-    return envelope(encode(user_created(**changes), "/source"), message_id)
+    return envelope(encode(user_created(**changes), "/source", encoding), message_id)

@@ -11,8 +11,8 @@ import pytest
 
 from send_email.delivery import DeliverAgain, Delivery, LeaseHeld, NotNow, Refused
 from shared.documents import StoreUnavailable
-from shared.events import Message, encode
-from tests.unit.fakes import KEYS, MailBench, envelope, pushed, user_created
+from shared.events import Encoding, Message, encode
+from tests.unit.fakes import ENCODINGS, KEYS, MailBench, envelope, pushed, user_created
 
 
 @pytest.fixture
@@ -20,9 +20,10 @@ def bench() -> MailBench:
     return MailBench()
 
 
-def test_an_event_becomes_one_mail_to_its_address(bench: MailBench) -> None:
-    """Claimed before, sent after, one attempt."""
-    assert bench.mailer().receive(pushed()) == "sent"
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_event_becomes_one_mail_to_its_address(bench: MailBench, encoding: Encoding) -> None:
+    """Claimed before, sent after, one attempt; nothing here knows how the event was written."""
+    assert bench.mailer().receive(pushed(encoding=encoding)) == "sent"
     (mail,) = bench.transport.mails
     assert (mail.sender, mail.recipient) == ("no-reply@example.com", "ada@example.com")
     assert bench.store.states == [("claimed", 1), ("sent", 1)]
@@ -37,9 +38,10 @@ def test_the_attempt_is_counted_before_the_mail_goes_out(bench: MailBench) -> No
 
 
 def test_one_event_under_two_message_ids_is_one_mail(bench: MailBench) -> None:
-    """A republish has a new message id and the same event_id."""
+    """A republish has a new message id and the same event_id, whatever its encoding."""
     assert bench.mailer().receive(pushed("1")) == "sent"
     assert bench.mailer().receive(pushed("2")) == "final_already"
+    assert bench.mailer().receive(pushed("3", "BINARY")) == "final_already"
     assert len(bench.transport.mails) == 1
 
 
@@ -236,7 +238,7 @@ def test_every_attempt_carries_the_same_link(bench: MailBench) -> None:
 def broken_messages(count: int) -> list[object]:
     """Messages each broken in one way or several, the same ones every time."""
     chance = random.Random(20260131)  # noqa: S311 - variety, not secrecy
-    good = encode(user_created(), "/source")
+    good = encode(user_created(), "/source", "JSON")
     payload = json.loads(good.data)
     values: list[Any] = [
         None, 1, -1.5, True, "", " ", "x" * 5000, [], {}, [None], "a\r\nBcc: b@example.com",

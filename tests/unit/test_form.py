@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from create_user.form import InvalidForm, NewUser, parse
 from shared.events import decode, encode, is_address
-from tests.unit.fakes import user_created
+from tests.unit.fakes import ENCODINGS, user_created
 
 GOOD = {"name": "Ada Lovelace", "email": "ada@example.com", "password": "a long pass phrase"}
 
@@ -141,4 +141,5 @@ def test_what_the_form_accepts_an_event_can_carry(address: str) -> None:
     with contextlib.suppress(InvalidForm):
         user = parse(GOOD | {"email": address}, 8)
         event = user_created(email=user.email, name=user.name, locale=user.locale)
-        assert decode(encode(event, "/source")) == event
+        for encoding in ENCODINGS:
+            assert decode(encode(event, "/source", encoding)) == event

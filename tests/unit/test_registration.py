@@ -11,7 +11,7 @@ from create_user.form import NewUser
 from create_user.outbox import PublishRefused, PublishUnavailable
 from create_user.registration import EmailTaken, claim_key
 from shared.documents import StoreUnavailable, outages_named
-from shared.events import decode
+from shared.events import Encoding, decode
 from shared.traces import Trace
 from tests.unit.fakes import CANARY, KEY, START, SignUpBench
 
@@ -39,6 +39,23 @@ def test_a_new_user_is_stored_with_its_claim_and_announced(bench: SignUpBench) -
     )
     assert event.traceparent == TRACE.traceparent
     assert bench.store.states == {event.event_id: "published"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content_type"), [("JSON", "application/json"), ("BINARY", "application/protobuf")]
+)
+def test_an_event_is_written_as_the_setting_says(
+    bench: SignUpBench, encoding: Encoding, content_type: str
+) -> None:
+    """In the outbox as in Pub/Sub, and the content type travels with it."""
+    bench.encoding = encoding
+    bench.registration().register(ADA, TRACE)
+
+    (message,) = bench.publisher.published
+    assert message.attributes["ce-datacontenttype"] == content_type
+    assert decode(message).name == "Ada Lovelace"
+    (sign_up,) = bench.store.users.values()
+    assert sign_up.message == message
 
 
 def test_the_token_has_exactly_the_registered_claims(bench: SignUpBench) -> None:

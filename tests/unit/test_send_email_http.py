@@ -8,7 +8,8 @@ from werkzeug.test import Client, TestResponse
 
 from send_email.delivery import Delivery, NotNow
 from shared.documents import StoreUnavailable
-from tests.unit.fakes import SEND_EMAIL_ENVIRONMENT, MailBench, pushed
+from shared.events import Encoding
+from tests.unit.fakes import ENCODINGS, SEND_EMAIL_ENVIRONMENT, MailBench, pushed
 
 # functions-framework 3.10.2 calls datetime.utcnow(), deprecated since Python 3.12.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
@@ -26,10 +27,13 @@ def push(client: Client, body: object) -> TestResponse:
     return client.post(PATH, data=json.dumps(body), content_type="application/json")
 
 
-def test_a_pushed_event_is_mailed_and_acknowledged(served: tuple[Client, MailBench]) -> None:
-    """A raw push, as the subscription sends it."""
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_pushed_event_is_mailed_and_acknowledged(
+    served: tuple[Client, MailBench], encoding: Encoding
+) -> None:
+    """A raw push, as the subscription sends it; the framework leaves bytes alone."""
     client, bench = served
-    assert push(client, pushed()).status_code == 200
+    assert push(client, pushed(encoding=encoding)).status_code == 200
     assert len(bench.transport.mails) == 1
 
 

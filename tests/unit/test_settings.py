@@ -47,6 +47,7 @@ BAD = {
     "FIRESTORE_TIMEOUT_SECONDS": ["0", "nan", "inf", "soon", "31"],
     "USER_CREATED_TOPIC": ["projects/p/topics/t", "x", "-xx"],
     "PUBLISH_TIMEOUT_SECONDS": ["0", "600"],
+    "USER_CREATED_ENCODING": ["json", "PROTOBUF", "JSON,BINARY"],
     "OUTBOX_MIN_AGE_SECONDS": ["-1", "x"],
     "RELAY_BUDGET_SECONDS": ["0", "x"],
     "PASSWORD_PEPPERS": BAD_KEY_SETS,
