@@ -7,6 +7,7 @@
 Sources: https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -184,7 +185,8 @@ class Topology(_Entry, frozen=True):
         try:
             made = msgspec.convert(document, cls)
         except msgspec.ValidationError as error:
-            raise TopologyError(f"{where}: {_named(error, document)}") from error
+            at = _named(error, document) if isinstance(document, Mapping) else str(error)
+            raise TopologyError(f"{where}: {at}") from error
         if problems := list(made._problems()):
             raise TopologyError("\n".join(f"{where}: {problem}" for problem in problems))
         return made
@@ -293,16 +295,29 @@ _ENTRIES = {
 }
 
 
-def _named(error: msgspec.ValidationError, document: object) -> str:
-    """The message of an error, with the name of the entry where msgspec says `[...]`."""
-    text = str(error)
-    section = re.search(r" - at `\$\.(topics|subscriptions|functions|secrets)\[\.\.\.\]", text)
-    if section is None or not isinstance(document, Mapping):
-        return text
-    for name, entry in document[section[1]].items():
-        try:
-            msgspec.convert(entry, _ENTRIES[section[1]])
-        except msgspec.ValidationError as found:
-            what, _, at = str(found).partition(" - at `$")
-            return f"{section[1]}.{name}{at.rstrip('`')}: {what}"
-    return text
+def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
+    """The place of an error and what is wrong there: "topics.user.created.encodin: ..."."""
+    what, place = _parted(error)
+    section, of_an_entry, _ = place.partition("[...]")  # msgspec leaves out which
+    if of_an_entry and section in _ENTRIES:
+        for name, entry in document[section].items():
+            try:
+                msgspec.convert(entry, _ENTRIES[section])
+            except msgspec.ValidationError as found:
+                what, inside = _parted(found)
+                return ".".join(filter(None, (section, name, inside))) + f": {what}"
+    return f"{place or 'topology'}: {what}"
+
+
+def _parted(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong, and where: a key that is unknown or missing is part of the place."""
+    what, _, at = str(error).rstrip("`").partition(" - at `")
+    place = at.removeprefix("$").removeprefix(".")
+    if key := re.fullmatch(r"Object (?:contains unknown|missing required) field `(\w+)`?", what):
+        place = f"{place}.{key[1]}".removeprefix(".")
+    return what, place
+
+
+def json_schema() -> str:
+    """The JSON Schema of the file, for editors and for Terraform."""
+    return json.dumps(msgspec.json.schema(Topology), indent=2) + "\n"
