@@ -153,7 +153,7 @@ class _Demo:
             raise DemoFailedError("no event was published")
         message = reply.received_messages[0].message
         schema = self.stack.topology.topics[topic].schema
-        if schema is not None and schema.encoding == "BINARY":
+        if schema and message.attributes.get("ce-datacontenttype") == "application/protobuf":
             data = read_protobuf(message.data, self.stack.settings.functions / schema.definition)
         else:
             data = json.loads(message.data)
