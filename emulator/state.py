@@ -9,7 +9,6 @@
 Everything is readable by its owner alone.
 """
 
-import base64
 import fcntl
 import json
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import SetupError
+from emulator.secret_values import made_up
 from emulator.topology import Secret
 
 
@@ -28,17 +28,6 @@ class StateTakenError(SetupError):
 
 class NoStackError(SetupError):
     """No stack runs in this folder."""
-
-
-def _key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _made_up(secret: Secret) -> str:
-    if secret.kind == "key":
-        return _key()
-    key_id = f"local-{secrets.token_hex(4)}"
-    return json.dumps({"current": key_id, "keys": {key_id: _key()}})
 
 
 class StateDir:
@@ -101,10 +90,14 @@ class StateDir:
         raise nothing
 
     def secrets(self, wanted: Mapping[str, Secret]) -> dict[str, str]:
-        """A value for each secret: the one there is, or one made up now and kept."""
+        """A value for each secret that can be made up: the one there is, or a new one, kept."""
         file = self.path / "secrets.json"
         known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-        values = {name: known.get(name) or _made_up(secret) for name, secret in wanted.items()}
+        values = {
+            name: known.get(name) or made_up(secret.kind, f"local-{secrets.token_hex(4)}")
+            for name, secret in wanted.items()
+            if secret.kind != "external"
+        }
         if values != known:
             self._write("secrets.json", {**known, **values})
         return values

@@ -40,9 +40,14 @@ def test_what_a_killed_stack_left_does_not_count_as_running(tmp_path: Path) -> N
 
 def test_secrets_are_made_once_strong_and_readable_by_their_owner_alone(tmp_path: Path) -> None:
     """A restart keeps them, so that tokens stay valid."""
-    wanted = {"pepper": Secret(kind="key_set"), "claim": Secret(kind="key")}
+    wanted = {
+        "pepper": Secret(kind="key_set"),
+        "claim": Secret(kind="key"),
+        "smtp-password": Secret(kind="external"),
+    }
     made = StateDir(tmp_path).secrets(wanted)
     assert StateDir(tmp_path).secrets(wanted) == made
+    assert set(made) == {"pepper", "claim"}, "nobody here can make up what is made elsewhere"
     assert len(base64.b64decode(made["claim"], validate=True)) == 32
     keys = json.loads(made["pepper"])
     assert len(base64.b64decode(keys["keys"][keys["current"]], validate=True)) == 32
