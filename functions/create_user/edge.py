@@ -79,7 +79,13 @@ def run_relay(request: flask.Request, project: str, relay: Callable[[], Relay]) 
         _body(request)
         run = relay().run()
         counts = {"published": run.published, "failed": run.failed, "remaining": run.remaining}
-        logs.write("WARNING" if run.outage else "INFO", "relay_run", outage=run.outage, **counts)
+        logs.write(
+            "WARNING" if run.outage else "INFO",
+            "relay_run",
+            outage=run.outage,
+            oldest_pending_seconds=run.oldest_pending_seconds,
+            **counts,
+        )
         if run.outage is not None:
             detail = f"{run.outage} is not available; what is pending stays pending."
             raise Problem(503, "unavailable", detail, _RETRY_AFTER, counts)

@@ -10,6 +10,8 @@ Rules:
 2. Any number of relays may run at once. Two may publish the same event, which subscribers
    tolerate by event_id; marking it twice changes nothing.
 3. One bad record is set aside; it does not stop the others. An outage stops the run.
+4. An event may have been written before the encoding of the topic's schema was changed. So one
+   that is refused is offered in the other encoding too before it is set aside.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from typing import Protocol
 
 from shared import logs
 from shared.documents import StoreUnavailable
-from shared.events import Message
+from shared.events import BrokenEvent, Message, in_the_other_encoding
 
 RELAY_BATCH = 100
 
@@ -46,6 +48,7 @@ class PendingEvent:
 
     event_id: str
     message: Message | None
+    created_time: datetime
 
 
 class OutboxStore(Protocol):
@@ -66,8 +69,13 @@ class OutboxStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RelayRun:
-    """What one run did. `remaining`: more is waiting. `outage`: what ended the run early."""
+    """What one run did. `remaining`: more is waiting. `outage`: what ended the run early.
 
+    `oldest_pending_seconds` is the age of the oldest event that it found, 0 if it found none, None
+    if it could not look: an alert watches it.
+    """
+
+    oldest_pending_seconds: float | None
     published: int
     failed: int
     remaining: bool
@@ -88,9 +96,11 @@ class Relay:
         """Publish the oldest pending events, at most RELAY_BATCH, until the budget is spent."""
         started = self.now()
         published = failed = 0
+        oldest_seconds: float | None = None
         try:
             before = started - timedelta(seconds=self.min_age_seconds)
             found = self.store.pending(before, RELAY_BATCH + 1)
+            oldest_seconds = (started - found[0].created_time).total_seconds() if found else 0.0
             for event in found[:RELAY_BATCH]:
                 if self.now() - started > timedelta(seconds=self.budget_seconds):
                     break
@@ -100,16 +110,18 @@ class Relay:
                     else:
                         failed += 1
         except StoreUnavailable:
-            return RelayRun(published, failed, remaining=True, outage="Firestore")
+            return RelayRun(oldest_seconds, published, failed, remaining=True, outage="Firestore")
         except PublishUnavailable:
-            return RelayRun(published, failed + 1, remaining=True, outage="Pub/Sub")
-        return RelayRun(published, failed, len(found) > published + failed, outage=None)
+            failed += 1
+            return RelayRun(oldest_seconds, published, failed, remaining=True, outage="Pub/Sub")
+        remaining = len(found) > published + failed
+        return RelayRun(oldest_seconds, published, failed, remaining, outage=None)
 
     def _publish(self, event: PendingEvent) -> bool:
         try:
             if event.message is None:
                 raise PublishRefused("unreadable record")
-            self.publisher.publish(event.message)
+            self._offer(event.message)
         except PublishRefused as error:
             logs.write("ERROR", "outbox_event_refused", **logs.error_fields(error))
             self.store.mark_refused(event.event_id, self.now())
@@ -117,3 +129,13 @@ class Relay:
         self.store.mark_published(event.event_id, self.now())
         logs.write("INFO", "outbox_event_published", by="relay")
         return True
+
+    def _offer(self, message: Message) -> None:
+        try:
+            self.publisher.publish(message)
+        except PublishRefused as refused:
+            try:
+                other = in_the_other_encoding(message)
+            except BrokenEvent:
+                raise refused from None
+            self.publisher.publish(other)

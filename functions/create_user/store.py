@@ -85,7 +85,7 @@ class UserStore:
         )
         with outages_named():
             found = query.get(**bounded(self._timeout_seconds))
-            return [PendingEvent(record.id, _message(record.to_dict() or {})) for record in found]
+        return [_pending_event(record.id, record.to_dict() or {}) for record in found]
 
     def mark_published(self, event_id: str, now: datetime) -> None:
         """Record that Pub/Sub has the event; from now on the record may go."""
@@ -128,6 +128,10 @@ def _outbox_document(sign_up: SignUp) -> dict[str, Any]:
         "finished_time": None,
         "expire_time": None,
     }
+
+
+def _pending_event(event_id: str, record: Mapping[str, Any]) -> PendingEvent:
+    return PendingEvent(event_id, _message(record), record["created_time"])
 
 
 def _message(record: Mapping[str, Any]) -> Message | None:

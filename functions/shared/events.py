@@ -184,6 +184,18 @@ def decode(message: Message) -> UserCreated:
     )
 
 
+def in_the_other_encoding(message: Message) -> Message:
+    """The same event, JSON as protobuf or protobuf as JSON; fields not known here get lost.
+
+    Raises:
+        BrokenEvent: as `decode`.
+    """
+    event = decode(message)
+    is_json = message.attributes["ce-datacontenttype"] == _CONTENT_TYPES["JSON"]
+    source = message.attributes.get("ce-source", "")
+    return encode(event, source, "BINARY" if is_json else "JSON")
+
+
 def _payload(data: bytes, content_type: str | None) -> Mapping[str, Any]:
     """The fields in `data` by name, of which nothing is checked yet; others may be among them."""
     if len(data) > MAX_DATA_BYTES:

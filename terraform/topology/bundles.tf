@@ -1,7 +1,12 @@
 # What is in each function's zip: its folder, shared/ beside its main.py, and the pinned versions.
 
 locals {
-  sources = toset([for function in local.functions : function.source])
+  # A source without these two ends the plan below, by its function.
+  sources = toset([
+    for function in local.functions : function.source if alltrue([
+      for file in ["main.py", "requirements.txt"] : fileexists("${var.functions}/${function.source}/${file}")
+    ])
+  ])
   files = {
     for source in local.sources : source => merge(
       { for path in fileset("${var.functions}/shared", "**") : "shared/${path}" => "${var.functions}/shared/${path}" },
@@ -28,11 +33,11 @@ output "bundles" {
   value       = local.bundles
 
   precondition {
-    condition = alltrue([for source in local.sources : fileexists("${var.functions}/${source}/main.py")])
+    condition = alltrue([for function in local.functions : contains(local.sources, function.source)])
     error_message = join("\n", [
       for name, function in local.functions :
-      "${var.file}: functions.${name}.source: there is no ${var.functions}/${function.source}/main.py"
-      if !fileexists("${var.functions}/${function.source}/main.py")
+      "${var.file}: functions.${name}.source: ${var.functions}/${function.source} has no main.py or no requirements.txt"
+      if !contains(local.sources, function.source)
     ])
   }
 }

@@ -99,7 +99,7 @@ class FakeUserStore:
             raise self.error
         waiting = [i for i, s in self.states.items() if s == "pending" and self.created[i] < before]
         waiting.sort(key=self.created.__getitem__)
-        return [PendingEvent(i, self.messages[i]) for i in waiting[:limit]]
+        return [PendingEvent(i, self.messages[i], self.created[i]) for i in waiting[:limit]]
 
     def mark_published(self, event_id: str, now: datetime) -> None:
         if self.mark_error:
