@@ -14,21 +14,24 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import grpc.aio
 from aiohttp import web
 
 from emulator.clock import SECOND_US, Clock, SystemClock
-from emulator.firestore.advice import Advisor, definitions
+from emulator.firestore.advice import Advisor
 from emulator.firestore.document_service import DocumentService
+from emulator.firestore.index_definitions import Definitions
+from emulator.firestore.index_file import definitions
 from emulator.firestore.list_service import ListService
 from emulator.firestore.listen_service import ListenService
 from emulator.firestore.paths import DatabaseName, parse_database
 from emulator.firestore.query_engine import Engines
 from emulator.firestore.query_service import QueryService
 from emulator.firestore.store import VERSION_WINDOW_US, Database, Store
-from emulator.firestore.ttl import Expiry
+from emulator.firestore.ttl import Expiry, by_group
 from emulator.firestore.values import parse_field_path
 from emulator.firestore.write_stream import WriteStream
 from emulator.firestore.writes import Change
@@ -46,10 +49,11 @@ UNSUPPORTED = {
 class FirestoreOptions:
     """How the emulator differs from its defaults.
 
-    `require_indexes` refuses queries that production would refuse without a composite index;
-    otherwise they are answered with a warning. `indexes` are those there are, as a parsed
-    firestore.indexes.json. `ttl_policies` are (collection group, field path). Versions for reads
-    at a `read_time` are kept for `version_window_seconds` (production: an hour).
+    `require_indexes` refuses queries that production would refuse for want of an index;
+    otherwise they are answered with a warning. `indexes` is a parsed firestore.indexes.json:
+    the composite indexes, the fields without single-field indexes, TTL policies. `ttl_policies`
+    are more of those, (collection group, field path). Versions for reads at a `read_time` are
+    kept for `version_window_seconds` (production: an hour).
 
     `lenient` is Pub/Sub's switch too, and lifts nothing here: Firestore has no settings that
     could be stored without being honoured.
@@ -61,11 +65,20 @@ class FirestoreOptions:
     ttl_policies: Sequence[tuple[str, str]] = ()
     version_window_seconds: float = VERSION_WINDOW_US / SECOND_US
 
+    @cached_property
+    def declared(self) -> Definitions:
+        """What `indexes` declares.
+
+        Raises:
+            InvalidArgument: see `definitions`.
+        """
+        return definitions(self.indexes)
+
 
 def firestore_service(store: Store, clock: Clock, options: FirestoreOptions) -> Service:
     """The table of all RPCs."""
     engines = Engines(store)
-    advisor = Advisor(definitions(dict(options.indexes)), options.require_indexes)
+    advisor = Advisor(options.declared, options.require_indexes)
     rpcs = {
         **DocumentService(store, clock).rpcs(),
         **ListService(store, clock).rpcs(),
@@ -84,7 +97,8 @@ class FirestoreServer:
         self.http_address = ""
         self.store = Store(round(options.version_window_seconds * SECOND_US))
         self._clock = clock
-        self._policies = {group: parse_field_path(path) for group, path in options.ttl_policies}
+        given = [(group, parse_field_path(path)) for group, path in options.ttl_policies]
+        self._policies = by_group([*given, *options.declared.ttl_policies])
         self._expiries: list[Expiry] = []
         self._sleeps_until_us: int | None = None
         self._wake = asyncio.Event()

@@ -2,19 +2,38 @@
 
 1. A policy names a collection group and a field; a document there whose field is a timestamp is
    deleted once that time has come. Without the field, or with another type, it stays.
-2. The time may move: only what the document says when it is due counts.
-3. The deletion is a commit like any other; listeners see it. Production may take a day over it.
+2. A collection group has one policy at most.
+3. The time may move: only what the document says when it is due counts.
+4. The deletion is a commit like any other; listeners see it. Production may take a day over it.
 
 Source: https://firebase.google.com/docs/firestore/ttl
 """
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from emulator.errors import InvalidArgument
 from emulator.firestore.paths import Name, name_key
 from emulator.firestore.store import Database
-from emulator.firestore.values import FieldPath, Timestamp, get_field
+from emulator.firestore.values import FieldPath, Timestamp, format_field_path, get_field
 from emulator.firestore.writes import Change, Document, Operation, Precondition, Write
+
+
+def by_group(policies: Iterable[tuple[str, FieldPath]]) -> dict[str, FieldPath]:
+    """The policies (collection group, field) by their group; a policy may be there twice.
+
+    Raises:
+        InvalidArgument: a group has two fields.
+    """
+    found: dict[str, FieldPath] = {}
+    for group, path in policies:
+        if found.setdefault(group, path) != path:
+            fields = f"{format_field_path(found[group])} and {format_field_path(path)}"
+            raise InvalidArgument(
+                f"TTL policies of {group} on {fields}: a collection group has one at most, "
+                "take one away"
+            )
+    return found
 
 
 class Expiry:

@@ -5,17 +5,14 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from emulator.errors import FailedPrecondition, InvalidArgument
-from emulator.firestore.advice import (
-    Advisor,
-    IndexDefinition,
-    IndexField,
-    Mode,
-    definitions,
-    missing,
-)
+from emulator.errors import FailedPrecondition
+from emulator.firestore.advice import AUTOMATIC_ONLY, Advisor, missing
 from emulator.firestore.aggregate import Aggregation, Kind
+from emulator.firestore.index_definitions import Definitions, IndexDefinition, Mode
+from emulator.firestore.index_file import definitions
 from emulator.firestore.query import (
     NAME_PATH,
     Clause,
@@ -30,7 +27,7 @@ from emulator.firestore.query import (
     checked,
 )
 from emulator.firestore.values import Reference, Vector
-from tests.emulator.firestore_queries import DATABASE
+from tests.emulator.firestore_queries import DATABASE, QUERIES
 
 C, GROUP = Scope((), "c"), Scope((), "c", True)
 
@@ -176,93 +173,214 @@ def test_a_declared_index_is_enough(
     assert (missing(checked(query), (), known) == []) is enough
 
 
+AUTOMATIC: list[dict[str, Any]] = [
+    {"order": "ASCENDING"},
+    {"order": "DESCENDING"},
+    {"arrayConfig": "CONTAINS"},
+]
+
+
+def override(field: str, *indexes: dict[str, Any], collection: str = "c") -> dict[str, Any]:
+    return {"collectionGroup": collection, "fieldPath": field, "indexes": list(indexes)}
+
+
+def group(index: dict[str, Any]) -> dict[str, Any]:
+    return {**index, "queryScope": "COLLECTION_GROUP"}
+
+
+EXEMPT = override("e")
+E = clause("e")
+CONTAINS = Op.ARRAY_CONTAINS
+NAME_LAST = (Order(NAME_PATH, True),)
+
+
+@pytest.mark.parametrize(
+    ("query", "needed"),
+    [
+        # Each of these an automatic index would serve.
+        (Query(C, E), ["e"]),
+        (Query(C, clause("e", Op.IN, [1, 2])), ["e"]),
+        (Query(C, clause("e", Op.IS_NULL)), ["e"]),
+        (Query(C, clause("e", Op.LESS_THAN)), ["e"]),
+        (Query(C, clause("e", Op.NOT_EQUAL)), ["e"]),
+        (Query(C, order_by=order("e")), ["e"]),
+        (Query(C, order_by=order("-e")), ["-e"]),
+        (Query(C, clause("e", CONTAINS)), ["*e"]),
+        (Query(C, clause("e.x.y")), ["e.x.y"]),
+        (Query(C, E, NAME_LAST), ["e, -__name__"]),
+        # Joining needs an index of each field.
+        (Query(C, every(clause("a"), E)), ["a, e"]),
+        (Query(C, every(clause("a"), clause("e", CONTAINS))), ["a, *e"]),
+        (Query(C, every(E, clause("t", CONTAINS))), ["e, *t"]),
+        (Query(C, Junction(False, (clause("a"), E))), ["e"]),
+        # A composite index is needed as ever.
+        (Query(C, clause("a"), order("e")), ["a, e"]),
+        (Query(C, E, order("-a")), ["e, -a"]),
+        (Query(C, E, find_nearest=NEAR), ["e, v:2"]),
+        (Query(GROUP, E), ["e"]),
+        # Nothing asks for the field.
+        (Query(C), []),
+        (Query(C, A_AND_B), []),
+        (Query(C, clause("ex")), []),
+        (Query(C, clause("a.e")), []),
+        (Query(C, order_by=order("-b")), []),
+        (Query(C, every(Clause(NAME_PATH, Op.EQUAL, REF), E)), []),
+        (Query(Scope((), "d"), E), []),
+        (Query(Scope(("d", "1"), "c"), clause("a")), []),
+        (Query(Scope(("d", "1"), "c"), E), ["e"]),
+    ],
+)
+def test_an_exempt_field_has_no_automatic_index(query: Query, needed: list[str]) -> None:
+    """Nor have the fields of it as a map; in other fields and collections nothing changes."""
+    exempting = definitions({"fieldOverrides": [EXEMPT]})
+    assert shown(missing(checked(query), (), exempting)) == needed
+
+
+def test_an_aggregation_needs_the_index_of_an_exempt_field() -> None:
+    """A sum of it, and a count of what it finds."""
+    exempting = definitions({"fieldOverrides": [EXEMPT]})
+    assert shown(missing(Query(C), [Aggregation(Kind.SUM, path=("e",))], exempting)) == ["e"]
+    assert missing(Query(C), [Aggregation(Kind.SUM, path=("a",))], exempting) == []
+    assert shown(missing(Query(C, E), [Aggregation(Kind.COUNT)], exempting)) == ["e"]
+
+
+@pytest.mark.parametrize(
+    ("query", "declared", "enough"),
+    [
+        (Query(C, clause("a"), order("e")), [declare("a", "e")], True),
+        (Query(C, E, order("-a")), [declare("e", "-a")], True),
+        (Query(C, order_by=order("e", "a")), [declare("e", "a")], True),
+        (Query(C, every(clause("a"), E)), [declare("a", "e")], True),
+        (Query(C, every(clause("a"), E)), [declare("-e", "a")], True),
+        (Query(C, every(clause("a"), clause("e", CONTAINS))), [declare("a", "*e")], True),
+        (Query(C, every(clause("a"), clause("e", CONTAINS))), [declare("a", "e")], False),
+        (Query(C, E, NAME_LAST), [declare("e", "-__name__")], True),
+        (Query(C, every(clause("a"), E), NAME_LAST), [declare("a", "-e")], True),
+        (Query(C, every(clause("a"), E), NAME_LAST), [declare("a", "e")], False),
+        # Joined with the automatic index of the other field.
+        (Query(C, every(A_AND_B, E)), [declare("b", "e")], True),
+        (Query(C, every(A_AND_B, E)), [declare("a", "b")], False),
+        # It holds only the documents that have all its fields.
+        (Query(C, E), [declare("e", "a")], False),
+        (Query(C, order_by=order("e")), [declare("e", "a")], False),
+        (Query(C, every(clause("a"), E)), [declare("a", "e", group=True)], False),
+    ],
+)
+def test_a_composite_index_serves_an_exempt_field(
+    query: Query, declared: list[dict[str, Any]], enough: bool
+) -> None:
+    """An exemption takes the automatic indexes and no others."""
+    known = definitions({"indexes": declared, "fieldOverrides": [EXEMPT]})
+    assert (missing(checked(query), (), known) == []) is enough
+
+
+UP, DOWN, ELEMENT = AUTOMATIC
+
+
+@pytest.mark.parametrize(
+    ("indexes", "query", "needed"),
+    [
+        ([UP], Query(C, E), []),
+        ([UP], Query(C, clause("e", Op.GREATER_THAN)), []),
+        ([UP], Query(C, order_by=order("-e")), ["-e"]),
+        ([UP], Query(C, clause("e", CONTAINS)), ["*e"]),
+        ([UP], Query(C, E, NAME_LAST), ["e, -__name__"]),
+        ([DOWN], Query(C, E), []),
+        ([DOWN], Query(C, E, NAME_LAST), []),
+        ([DOWN], Query(C, order_by=order("-e")), []),
+        ([DOWN], Query(C, clause("e", Op.GREATER_THAN)), ["e"]),
+        ([ELEMENT], Query(C, clause("e", CONTAINS)), []),
+        ([ELEMENT], Query(C, E), ["e"]),
+        # To index a field of a group is to leave out what the collection had.
+        ([group(UP)], Query(GROUP, E), []),
+        ([group(UP)], Query(GROUP, order_by=order("-e")), ["-e"]),
+        ([group(UP)], Query(C, E), ["e"]),
+        ([*AUTOMATIC, group(UP)], Query(C, E), []),
+        ([*AUTOMATIC, group(DOWN)], Query(GROUP, E, NAME_LAST), []),
+    ],
+)
+def test_an_override_is_all_that_a_field_has(
+    indexes: list[dict[str, Any]], query: Query, needed: list[str]
+) -> None:
+    """What its list leaves out is not there."""
+    known = definitions({"fieldOverrides": [override("e", *indexes)]})
+    assert shown(missing(checked(query), (), known)) == needed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "served", "refused"),
+    [
+        ([override("m"), override("m.x", *AUTOMATIC)], ["m.x", "m.x.deep", "a"], ["m", "m.y"]),
+        ([override("m.x")], ["m", "m.y", "x"], ["m.x", "m.x.deep"]),
+        ([override("m.x"), override("m", UP)], ["m", "m.y"], ["m.x"]),
+        ([override("*")], [], ["a", "m.x"]),
+        ([override("*"), override("a", *AUTOMATIC)], ["a", "a.x"], ["b"]),
+        ([override("*", collection="d")], ["a"], []),
+        ([override("*", collection="__default__")], [], ["a"]),
+        ([override("*", collection="__default__"), override("*", UP)], ["a", "m.x"], []),
+        ([override("`*`")], ["a"], ["*"]),
+    ],
+)
+def test_a_field_inherits_the_nearest_override(
+    overrides: list[dict[str, Any]], served: list[str], refused: list[str]
+) -> None:
+    """Its own, that of the map it is in, `*` of the collection group, `*` of all."""
+    known = definitions({"fieldOverrides": overrides})
+    lacking = {field: missing(Query(C, clause(field)), (), known) for field in served + refused}
+    assert [field for field, found in lacking.items() if found] == refused
+
+
+@given(QUERIES)
+def test_an_override_that_repeats_the_automatic_indexes_changes_nothing(query: Query) -> None:
+    """Whatever the query."""
+    known = definitions({"fieldOverrides": [override("*", *AUTOMATIC), override("m", *AUTOMATIC)]})
+    assert missing(query, (), known) == missing(query)
+
+
+def pasted(document: dict[str, Any], declared: Definitions, query: Query) -> dict[str, Any]:
+    """The document with what the query lacks, an override instead of one of the same field."""
+    made: dict[str, dict[str, Any]] = {"indexes": {}, "fieldOverrides": {}}
+    for section, entries in document.items():
+        made[section].update((entry.get("fieldPath", str(entry)), entry) for entry in entries)
+    for one in declared.declaring(missing(query, (), declared)):
+        entry = json.loads(json.dumps(one.to_json()))
+        made[one.section][entry.get("fieldPath", str(entry))] = entry
+    return {section: list(entries.values()) for section, entries in made.items()}
+
+
+OVERRIDES = st.lists(
+    st.builds(
+        lambda field, indexes: override(field, *indexes),
+        st.sampled_from(["a", "b", "m", "m.x", "*"]),
+        st.lists(st.sampled_from([*AUTOMATIC, *map(group, AUTOMATIC)]), unique_by=str),
+    ),
+    unique_by=lambda entry: entry["fieldPath"],
+)
+
+
+@given(QUERIES, OVERRIDES)
+def test_what_is_advised_is_enough_when_declared(
+    query: Query, overrides: list[dict[str, Any]]
+) -> None:
+    """The definition to paste, pasted, satisfies any query, whatever is exempt."""
+    document = {"fieldOverrides": overrides}
+    known = definitions(pasted(document, definitions(document), query))
+    assert missing(query, (), known) == []
+
+
 @pytest.mark.parametrize(
     "query",
     [
-        Query(GROUP, A_AND_B),
-        Query(GROUP, order_by=order("-a")),
-        Query(GROUP, clause("t", Op.ARRAY_CONTAINS)),
         Query(C, clause("m.x"), order("b")),
         Query(C, clause("a"), find_nearest=NEAR),
         Query(C, find_nearest=NEAR),
-        Query(C, order_by=(*order("a"), Order(NAME_PATH, True))),
+        Query(GROUP, Junction(False, (clause("a"), clause("a", Op.ARRAY_CONTAINS)))),
     ],
 )
-def test_what_is_advised_is_enough_when_declared(query: Query) -> None:
-    """The definition to paste, pasted, satisfies the query."""
-    advised = [one.to_json() for one in missing(checked(query))]
-    pasted = {
-        "indexes": [one for one in advised if "fields" in one],
-        "fieldOverrides": [one for one in advised if "fieldPath" in one],
-    }
-    assert missing(query, (), definitions(json.loads(json.dumps(pasted)))) == []
-
-
-def test_the_definitions_to_paste() -> None:
-    """As firestore.indexes.json and the Terraform provider have them."""
-    query = Query(C, every(clause("a"), clause("t", Op.ARRAY_CONTAINS)), order("-b"))
-    (definition,) = missing(query)
-    assert definition.to_json() == {
-        "collectionGroup": "c",
-        "queryScope": "COLLECTION",
-        "fields": [
-            {"fieldPath": "a", "order": "ASCENDING"},
-            {"fieldPath": "t", "arrayConfig": "CONTAINS"},
-            {"fieldPath": "b", "order": "DESCENDING"},
-        ],
-    }
-    assert definition.to_terraform(DATABASE) == (
-        'resource "google_firestore_index" "c_a_t_b" {\n'
-        '  project    = "p"\n'
-        '  database   = "(default)"\n'
-        '  collection = "c"\n'
-        '  query_scope = "COLLECTION"\n'
-        "  fields {\n"
-        '    field_path = "a"\n'
-        '    order = "ASCENDING"\n'
-        "  }\n"
-        "  fields {\n"
-        '    field_path = "t"\n'
-        '    array_config = "CONTAINS"\n'
-        "  }\n"
-        "  fields {\n"
-        '    field_path = "b"\n'
-        '    order = "DESCENDING"\n'
-        "  }\n"
-        "}"
-    )
-
-
-def test_a_vector_and_a_group_field_to_paste() -> None:
-    """A vector has its dimension; a single field of a group is a field override."""
-    (vector,) = missing(Query(C, find_nearest=NEAR))
-    assert vector.to_json()["fields"] == [
-        {"fieldPath": "v", "vectorConfig": {"dimension": 2, "flat": {}}}
-    ]
-    assert "dimension = 2\n      flat {}" in vector.to_terraform(DATABASE)
-    (single,) = missing(Query(GROUP, clause("a")))
-    assert single.to_json()["fieldPath"] == "a"
-    assert single.to_json()["indexes"][-1] == {
-        "order": "ASCENDING",
-        "queryScope": "COLLECTION_GROUP",
-    }
-    terraform = single.to_terraform(DATABASE)
-    assert terraform.startswith('resource "google_firestore_field" "c_a" {')
-    assert '      order = "ASCENDING"\n      query_scope = "COLLECTION_GROUP"\n' in terraform
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"indexes": [{"collectionGroup": "c"}]},
-        {"indexes": [{"collectionGroup": "c", "fields": [{"fieldPath": "a", "order": "UP"}]}]},
-        {"fieldOverrides": [{"collectionGroup": "c", "fieldPath": "a"}]},
-    ],
-)
-def test_a_malformed_file_is_refused(document: dict[str, Any]) -> None:
-    """Rather than found to declare nothing."""
-    with pytest.raises(InvalidArgument, match=r"firestore\.indexes\.json"):
-        definitions(document)
+def test_what_is_advised_for_vectors_and_for_one_field_twice_is_enough(query: Query) -> None:
+    """Two indexes of one field are one override."""
+    assert missing(checked(query))
+    assert missing(query, (), definitions(pasted({}, AUTOMATIC_ONLY, query))) == []
 
 
 def test_a_missing_index_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -285,5 +403,51 @@ def test_a_missing_index_is_refused_if_required() -> None:
     query = Query(C, every(clause("a"), B_RANGE))
     with pytest.raises(FailedPrecondition, match=r"^The query requires an index\. You can"):
         Advisor(require=True).check(DATABASE, query)
-    fields = (IndexField(("a",), Mode.ASCENDING), IndexField(("b",), Mode.ASCENDING))
-    Advisor([IndexDefinition("c", False, fields)], require=True).check(DATABASE, query)
+    Advisor(definitions({"indexes": [declare("a", "b")]}), require=True).check(DATABASE, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "field"),
+    [
+        (Query(C, clause("e.x")), "COLLECTION_ASC", "e.x"),
+        (Query(C, order_by=order("-e")), "COLLECTION_DESC", "e"),
+        (Query(C, clause("e", CONTAINS)), "COLLECTION_CONTAINS", "e"),
+        (Query(GROUP, order_by=order("-a")), "COLLECTION_GROUP_DESC", "a"),
+    ],
+)
+def test_a_missing_single_field_index_is_named_as_production_names_it(
+    query: Query, kind: str, field: str
+) -> None:
+    """By its scope, its mode, its collection and its field."""
+    advisor = Advisor(definitions({"fieldOverrides": [EXEMPT]}), require=True)
+    with pytest.raises(FailedPrecondition) as refused:
+        advisor.check(DATABASE, query)
+    assert refused.value.message.startswith(
+        f"The query requires a {kind} index for collection c and field {field}. "
+        "You can create it here: https://"
+    )
+
+
+def test_the_override_to_paste_repeats_what_the_field_has(caplog: pytest.LogCaptureFixture) -> None:
+    """It is there instead of the field's own one: its other indexes and its TTL stay."""
+    exempt = {**override("e", UP), "ttl": True}
+    advisor = Advisor(definitions({"fieldOverrides": [exempt]}))
+    with caplog.at_level(logging.WARNING):
+        advisor.check(DATABASE, Query(C, order_by=order("-e")))
+        advisor.check(DATABASE, Query(C, order_by=order("-e")))
+        advisor.check(DATABASE, Query(C, order_by=order("e")))
+    (record,) = caplog.records
+    told = record.getMessage()
+    assert "firestore.indexes.json, in fieldOverrides:\n" in told
+    assert json.loads(told.splitlines()[-1]) == {
+        "collectionGroup": "c",
+        "fieldPath": "e",
+        "indexes": [
+            {"order": "ASCENDING", "queryScope": "COLLECTION"},
+            {"order": "DESCENDING", "queryScope": "COLLECTION"},
+        ],
+        "ttl": True,
+    }
+    assert 'resource "google_firestore_field" "c_e" {' in told
+    assert told.count("    indexes {") == 2
+    assert "  ttl_config {}" in told

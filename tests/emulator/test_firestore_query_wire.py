@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -186,6 +187,41 @@ def test_what_production_refuses_is_refused():
         return ids(cities.where(filter=US).get())
 
     assert with_client(work, FirestoreOptions(require_indexes=True)) == ["la", "ny", "sf"]
+
+
+EXEMPT = {"fieldOverrides": [{"collectionGroup": "cities", "fieldPath": "at", "indexes": []}]}
+
+
+def test_a_query_of_an_exempt_field_is_refused_where_indexes_are_required():
+    """Filter, order and aggregation; by its name or by another field a document is found."""
+
+    def work(client):
+        cities = fill(client)
+        zipped = cities.where(filter=FieldFilter("at.zip", "==", 94105))
+        by_at = cities.order_by("at")
+        for ask in (zipped.get, zipped.count().get, by_at.get, cities.avg("at.zip").get):
+            with pytest.raises(exceptions.FailedPrecondition, match="requires a COLLECTION_ASC"):
+                ask()
+        with pytest.raises(exceptions.FailedPrecondition, match="requires an index"):
+            zipped.where(filter=US).get()
+        assert cities.document("sf").get().get("at.zip") == 94105
+        return ids(cities.where(filter=US).get())
+
+    required = FirestoreOptions(require_indexes=True, indexes=EXEMPT)
+    assert with_client(work, required) == ["la", "ny", "sf"]
+
+
+def test_a_query_of_an_exempt_field_is_answered_with_a_warning_otherwise(caplog):
+    """Which names the index of the field that inherits the exemption."""
+
+    def work(client):
+        cities = fill(client)
+        return ids(cities.where(filter=FieldFilter("at.zip", "==", 94105)).get())
+
+    with caplog.at_level(logging.WARNING):
+        assert with_client(work, FirestoreOptions(indexes=EXEMPT)) == ["sf"]
+    (told,) = [one.getMessage() for one in caplog.records if "needs an index" in one.getMessage()]
+    assert '"fieldPath": "at.zip"' in told
 
 
 Snapshots = queue.Queue[tuple[list[str], list[str]]]

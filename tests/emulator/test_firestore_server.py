@@ -182,11 +182,21 @@ def test_workers_that_query_for_the_next_job_each_take_another():
     assert attempts <= 2 * (20 + 8)  # every job taken, every worker once finding none
 
 
-def test_expired_documents_are_deleted():
+TTL_ENTRY = {"collectionGroup": "a", "fieldPath": "expires", "indexes": [], "ttl": True}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FirestoreOptions(ttl_policies=[("a", "expires")]),
+        FirestoreOptions(indexes={"fieldOverrides": [TTL_ENTRY]}),
+    ],
+    ids=["policy", "firestore.indexes.json"],
+)
+def test_expired_documents_are_deleted(options):
     """A TTL policy deletes without being asked, as soon as the time has come."""
 
     async def main():
-        options = FirestoreOptions(ttl_policies=[("a", "expires")])
         async with serving(options) as server:
             deleted = asyncio.Event()
             database = server.store.database(parse_database("projects/p/databases/(default)"))

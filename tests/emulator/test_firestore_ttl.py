@@ -3,9 +3,10 @@
 import pytest
 
 from emulator.clock import SECOND_US, ManualClock
+from emulator.errors import InvalidArgument
 from emulator.firestore.paths import DatabaseName
 from emulator.firestore.store import Store
-from emulator.firestore.ttl import Expiry
+from emulator.firestore.ttl import Expiry, by_group
 from emulator.firestore.values import Timestamp
 from emulator.firestore.writes import Operation, Write
 
@@ -62,3 +63,11 @@ def test_only_what_the_document_says_when_due_counts(world):
     assert world.expiry.delete_expired(world.after(10).us) == 0
     assert world.expiry.delete_expired(world.after(20).us) == 1
     assert world.names() == ["sessions/saved"]
+
+
+def test_a_collection_group_has_one_policy():
+    """The same one twice is one; two fields are refused."""
+    policies = [("a", ("x",)), ("b", ("y", "z")), ("a", ("x",))]
+    assert by_group(policies) == {"a": ("x",), "b": ("y", "z")}
+    with pytest.raises(InvalidArgument, match=r"TTL policies of b on y\.z and x: .* one at most"):
+        by_group([*policies, ("b", ("x",))])
