@@ -97,7 +97,7 @@ locals {
     "roles/storage.objectViewer",
   ]
   # The root's bucket of function sources, and everything in it.
-  sources = "projects/_/buckets/${var.project}-functions"
+  sources = "projects/_/buckets/${var.project}-function-source"
 }
 
 resource "google_service_account" "deployer" {

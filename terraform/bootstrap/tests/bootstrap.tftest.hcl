@@ -81,7 +81,7 @@ run "the_deployer_has_one_bucket_beside_the_state" {
   assert {
     condition = (
       google_project_iam_member.deployer_sources.condition[0].expression ==
-      "resource.name == 'projects/_/buckets/demo-project-functions' || resource.name.startsWith('projects/_/buckets/demo-project-functions/')"
+      "resource.name == 'projects/_/buckets/demo-project-function-source' || resource.name.startsWith('projects/_/buckets/demo-project-function-source/')"
     )
     error_message = "The deployer may change buckets that are not its own, the state's perhaps."
   }
