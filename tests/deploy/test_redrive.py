@@ -1,0 +1,220 @@
+"""redrive, against the embedded Pub/Sub: what comes back, and what stays when something fails."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import ServiceUnavailable
+
+from deploy.errors import UnmetError
+from deploy.redrive import Calls, redrive
+from emulator.topology import Topology
+from tests.conformance.conftest import Server, run_server
+from tests.conformance.pubsub.conftest import Clients, Pubsub, data
+
+ADDED = "CloudPubSubDeadLetterSource"
+TOPOLOGY = Topology.parse(
+    {
+        "topics": {"orders": {}, "dead": {}},
+        "subscriptions": {
+            "shipping": {
+                "topic": "orders",
+                "dead_letter_topic": "dead",
+                "max_delivery_attempts": 5,
+            },
+            "dead": {"topic": "dead"},
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with run_server("pubsub", "embedded") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def clients(server: Server) -> Iterator[Clients]:
+    clients = Clients(server.address)
+    yield clients
+    clients.channel.close()
+
+
+class Post:
+    """The topics and subscriptions of TOPOLOGY, in a project of their own."""
+
+    def __init__(self, pubsub: Pubsub, **of_the_topic: Any) -> None:
+        self.pubsub = pubsub
+        self.topics = {name: f"{pubsub.project}/topics/{name}" for name in TOPOLOGY.topics}
+        for name, topic in self.topics.items():
+            pubsub.create_topic(name=topic, **(of_the_topic if name == "orders" else {}))
+        dead_letters = {"dead_letter_topic": self.topics["dead"], "max_delivery_attempts": 5}
+        self.shipping = self._subscription("shipping", "orders", dead_letter_policy=dead_letters)
+        self.dead = self._subscription("dead", "dead")
+
+    def _subscription(self, name: str, topic: str, **fields: Any) -> str:
+        full_name = f"{self.pubsub.project}/subscriptions/{name}"
+        self.pubsub.create_subscription(name=full_name, topic=self.topics[topic], **fields)
+        return full_name
+
+    def bury(self, *letters: bytes, source: str = "shipping", **fields: Any) -> None:
+        """Put messages where Pub/Sub puts them when it has given up."""
+        attributes = {f"{ADDED}Subscription": source, f"{ADDED}DeliveryCount": "5"}
+        messages = [{"data": one, "attributes": attributes, **fields} for one in letters]
+        self.pubsub.send(self.topics["dead"], *messages)
+
+
+class Failing:
+    """Calls that work `times` times and then find Pub/Sub down."""
+
+    def __init__(self, real: Any, call: str, times: int) -> None:
+        self._real = real
+        self._call = call
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call:
+            self._left -= 1
+            if self._left < 0:
+                raise ServiceUnavailable("down")
+        return getattr(self._real, name)
+
+
+@pytest.fixture
+def pubsub(server: Server, clients: Clients, project_id: str) -> Pubsub:
+    return Pubsub(server, clients, project_id)
+
+
+@pytest.fixture
+def project_id() -> str:
+    return f"p-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def post(pubsub: Pubsub) -> Post:
+    return Post(pubsub)
+
+
+@pytest.fixture
+def calls(clients: Clients) -> Calls:
+    return Calls(clients.publisher, clients.subscriber)
+
+
+def run(calls: Calls, pubsub: Pubsub, **options: Any) -> tuple[int, list[str]]:
+    """The exit code and what was shown."""
+    shown: list[str] = []
+    options = {"wait_seconds": 0.3} | options
+    code = redrive(calls, pubsub.project_id, TOPOLOGY, shown.append, **options)
+    return code, shown
+
+
+def test_what_pubsub_gave_up_returns_to_its_topic_as_it_was(
+    server: Server, post: Post, pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data that is no text and attributes with commas come back, and nothing that was added."""
+    attributes = {"ce-id": "e-1", "note": "a,b=c"}
+    pubsub.send(post.topics["orders"], {"data": b"\x00\xffsecret", "attributes": attributes})
+    for _ in range(5):
+        pubsub.nack(post.shipping, pubsub.take(post.shipping))
+    (buried,) = pubsub.take(post.dead)
+    assert buried.message.attributes[f"{ADDED}Subscription"] == "shipping"
+    pubsub.nack(post.dead, [buried])
+
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.address)
+    code, shown = run(Calls.of(pubsub.project_id), pubsub)
+
+    (back,) = pubsub.take(post.shipping)
+    assert back.message.data == b"\x00\xffsecret"
+    assert dict(back.message.attributes) == attributes
+    assert pubsub.take_now(post.dead) == []
+    assert (code, shown) == (0, ["dead: 1 published again, 0 left there"])
+
+
+def test_the_ordering_key_returns_too(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """A copy is in the same order as its like."""
+    post.bury(b"x", ordering_key="ada")
+    run(calls, pubsub)
+    (back,) = pubsub.take(post.shipping)
+    assert back.message.ordering_key == "ada"
+
+
+def test_more_than_one_batch_returns(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """It goes on until nothing comes any more."""
+    letters = [b"%d" % number for number in range(25)]
+    post.bury(*letters)
+    code, shown = run(calls, pubsub)
+    assert sorted(data(pubsub.take(post.shipping, 25))) == sorted(letters)
+    assert (code, shown) == (0, ["dead: 25 published again, 0 left there"])
+
+
+def test_a_limit_leaves_the_rest(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """A first try with one message is possible."""
+    post.bury(b"1", b"2", b"3")
+    _, shown = run(calls, pubsub, limit=1)
+    assert len(data(pubsub.take(post.shipping))) == 1
+    assert len(data(pubsub.take(post.dead, 2))) == 2
+    assert shown[-1] == "dead: stopped at 1; run this again for the rest"
+
+
+def test_what_could_not_be_published_stays(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """An outage in the middle ends the run; the rest can be had again at once."""
+    post.bury(b"1", b"2", b"3")
+    down = Calls(Failing(calls.publisher, "publish", 2), calls.subscriber)
+    with pytest.raises(UnmetError, match="no message is lost"):
+        run(down, pubsub)
+    gone = data(pubsub.take(post.shipping, 2))
+    left = data(pubsub.take(post.dead))
+    assert sorted(gone + left) == [b"1", b"2", b"3"]
+
+
+def test_a_message_is_acknowledged_after_it_was_published(
+    post: Post, pubsub: Pubsub, calls: Calls
+) -> None:
+    """What ends a run between the two leaves two copies, never none."""
+    post.bury(b"x")
+    down = Calls(calls.publisher, Failing(calls.subscriber, "acknowledge", 0))
+    with pytest.raises(UnmetError):
+        run(down, pubsub)
+    assert data(pubsub.take(post.shipping)) == [b"x"]
+    assert data(pubsub.take(post.dead)) == [b"x"]
+
+
+def test_what_the_topic_refuses_stays_and_the_others_go(pubsub: Pubsub, calls: Calls) -> None:
+    """One message of an older schema does not hold back those behind it."""
+    definition = 'syntax = "proto3"; message Order { string item = 1; }'
+    schema = {"type_": "PROTOCOL_BUFFER", "definition": definition}
+    made = pubsub.create_schema(parent=pubsub.project, schema_id="order", schema=schema)
+    post = Post(pubsub, schema_settings={"schema": made.name, "encoding": "JSON"})
+    post.bury(b'{"items": 3}', b'{"item": "tea"}')
+    code, shown = run(calls, pubsub)
+    assert data(pubsub.take(post.shipping)) == [b'{"item": "tea"}']
+    assert data(pubsub.take(post.dead)) == [b'{"items": 3}']
+    assert code == 1
+    assert "its topic refuses it" in shown[0]
+    assert "items" not in shown[0]
+    assert shown[-1] == "dead: 1 published again, 1 left there"
+
+
+def test_what_came_from_elsewhere_stays(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """A message goes to no topic that the topology does not name."""
+    post.bury(b"x", source="someone-else")
+    code, shown = run(calls, pubsub)
+    assert data(pubsub.take(post.dead)) == [b"x"]
+    assert code == 1
+    assert shown[0].endswith("stays: it came from someone-else")
+
+
+def test_a_project_without_the_subscription_says_what_to_do(pubsub: Pubsub, calls: Calls) -> None:
+    """Nothing was deployed there."""
+    with pytest.raises(UnmetError, match="make deploy"):
+        run(calls, pubsub)
+
+
+def test_without_credentials_it_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with a trace of the library."""
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
+    with pytest.raises(UnmetError, match="gcloud auth application-default login"):
+        Calls.of("any-project")
