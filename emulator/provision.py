@@ -127,7 +127,7 @@ async def provision(
     base URL.
 
     Raises:
-        SetupError: a definition cannot be read, or Pub/Sub refuses something; what it said.
+        SetupError: Pub/Sub refuses something; what it said.
     """
     async with grpc.aio.insecure_channel(address) as channel:
         publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
@@ -139,7 +139,7 @@ async def provision(
                 schemas = SchemaServiceAsyncClient(
                     transport=SchemaServiceGrpcAsyncIOTransport(channel=channel)
                 )
-                definition = _read(definitions / topic.schema.definition)
+                definition = (definitions / topic.schema.definition).read_text(encoding="utf-8")
                 schema = _schema_request(project, name, definition)
                 await _create(f"schema {name}", schemas.create_schema, schema)
             made = topic_request(project, name, topic)
@@ -156,13 +156,6 @@ def _schema_request(project: str, topic: str, definition: str) -> types.CreateSc
         schema_id=topic,
         schema=types.Schema(type_=kind, definition=definition),
     )
-
-
-def _read(definition: Path) -> str:
-    try:
-        return definition.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SetupError(f"the schema of a topic cannot be read: {error}") from error
 
 
 async def _create(what: str, create: Callable[..., Awaitable[object]], request: Any) -> None:

@@ -65,6 +65,7 @@ class Stack:
     """A running local cloud: `async with Stack(settings) as stack`."""
 
     def __init__(self, settings: StackSettings) -> None:
+        settings.topology.check_files(settings.functions)
         self.settings = settings
         self.topology = settings.topology
         self.project = settings.project

@@ -191,6 +191,25 @@ class Topology(_Entry, frozen=True):
             raise TopologyError("\n".join(f"{where}: {problem}" for problem in problems))
         return made
 
+    def check_files(self, functions: Path) -> None:
+        """Check that the folder of the functions holds every file that the topology names.
+
+        Raises:
+            TopologyError: naming each that is missing.
+        """
+        wanted = [
+            (f"functions.{name}.source", functions / function.source / file)
+            for name, function in self.functions.items()
+            for file in ("main.py", "requirements.txt")
+        ]
+        for name, topic in self.topics.items():
+            if topic.schema:
+                at = f"topics.{name}.schema.definition"
+                wanted.append((at, functions / topic.schema.definition))
+        missing = [f"{at}: there is no {file}" for at, file in wanted if not file.is_file()]
+        if missing:
+            raise TopologyError("\n".join(missing))
+
     @property
     def pushes(self) -> dict[str, Subscription]:
         """The subscriptions that push, each named as the function it pushes to."""

@@ -1,11 +1,23 @@
 # What is in each function's zip: its folder, shared/ beside its main.py, and the pinned versions.
 
 locals {
-  # A source without these two ends the plan below, by its function.
+  # The same is in emulator/topology.py: Topology.check_files.
+  missing_files = concat(
+    flatten([
+      for name, function in local.functions : [
+        for file in ["main.py", "requirements.txt"] :
+        "functions.${name}.source: there is no ${var.functions}/${function.source}/${file}"
+        if !fileexists("${var.functions}/${function.source}/${file}")
+      ]
+    ]),
+    [
+      for name, topic in local.topics :
+      "topics.${name}.schema.definition: there is no ${var.functions}/${topic.schema.definition}"
+      if topic.schema != null && !try(fileexists("${var.functions}/${topic.schema.definition}"), true)
+    ],
+  )
   sources = toset([
-    for function in local.functions : function.source if alltrue([
-      for file in ["main.py", "requirements.txt"] : fileexists("${var.functions}/${function.source}/${file}")
-    ])
+    for function in local.functions : function.source if length(local.missing_files) == 0
   ])
   files = {
     for source in local.sources : source => merge(
@@ -33,11 +45,7 @@ output "bundles" {
   value       = local.bundles
 
   precondition {
-    condition = alltrue([for function in local.functions : contains(local.sources, function.source)])
-    error_message = join("\n", [
-      for name, function in local.functions :
-      "${var.file}: functions.${name}.source: ${var.functions}/${function.source} has no main.py or no requirements.txt"
-      if !contains(local.sources, function.source)
-    ])
+    condition     = length(local.missing_files) == 0
+    error_message = join("\n", [for missing in local.missing_files : "${var.file}: ${missing}"])
   }
 }

@@ -1,6 +1,5 @@
 """The README's recipe for a second subscriber, as written there; reload; two stacks at once."""
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +10,7 @@ import yaml
 from emulator.stack import StackSettings
 from emulator.topology import Topology
 from tests.e2e.conftest import ROOT, RunningStack, fast
-
-README = (ROOT / "README.md").read_text()
-
-
-def _block(language: str) -> str:
-    """The README's first code block of a language, without its indentation."""
-    found = re.search(rf"^   ```{language}\n(.*?)^   ```", README, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return "\n".join(line[3:] for line in found[1].splitlines()) + "\n"
+from tests.readme import second_subscriber
 
 
 @pytest.fixture
@@ -27,10 +18,8 @@ def second(stack_backend: str, tmp_path: Path) -> Iterator[RunningStack]:
     """A stack of its own, with notify_admin in it, that restarts what changes."""
     functions = tmp_path / "functions"
     shutil.copytree(ROOT / "functions", functions, ignore=shutil.ignore_patterns("__pycache__"))
-    (functions / "notify_admin").mkdir()
-    (functions / "notify_admin/main.py").write_text(_block("python"))
     topology = yaml.safe_load((ROOT / "terraform/topology.yaml").read_text())
-    for section, entries in yaml.safe_load(_block("yaml")).items():
+    for section, entries in second_subscriber(functions).items():
         topology[section].update(entries)
     running = RunningStack(
         StackSettings(

@@ -38,6 +38,18 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
         Topology.load(broken)
 
 
+def test_every_file_that_is_named_but_not_there_is_told(tmp_path: Path) -> None:
+    """Before anything starts."""
+    (tmp_path / "create_user").mkdir()
+    (tmp_path / "create_user/main.py").touch()
+    with pytest.raises(TopologyError) as caught:
+        Topology.load(FILE).check_files(tmp_path)
+    told = str(caught.value)
+    assert f"functions.send-email.source: there is no {tmp_path}/send_email/main.py" in told
+    assert f"topics.user.created.schema.definition: there is no {tmp_path}/shared" in told
+    assert "create_user/main.py" not in told
+
+
 def test_what_follows_from_an_entry_is_derived() -> None:
     """Topic and encoding for who publishes, deadlines and threads for all."""
     topology = Topology.load(FILE)

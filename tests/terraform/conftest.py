@@ -74,3 +74,46 @@ def planned(plan_topology: Plan, topology_module: Path, tmp_path: Path) -> Calla
         return {name: output["value"] for name, output in values.items()}
 
     return outputs
+
+
+class Checked:
+    """A copy of terraform/ that may be spoilt, and the command that brings the providers."""
+
+    def __init__(self, command: str, where: Path) -> None:
+        self._command = command
+        self.terraform = where / "terraform"
+        skipped = shutil.ignore_patterns(".terraform", ".build", "backend.tf", "__pycache__")
+        shutil.copytree(ROOT / "terraform", self.terraform, ignore=skipped)
+        shutil.copytree(ROOT / "functions", where / "functions", ignore=skipped)
+        shutil.copy(ROOT / "constraints.txt", where)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run terraform in the copy, initialised without its state."""
+        return subprocess.run(
+            [self._command, str(self.terraform), *arguments],
+            env=ENVIRONMENT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def plan(self, *variables: str) -> Any:
+        """The plan of production, as `terraform show -json` has it."""
+        project = ["-var", "project=test-project", *variables]
+        done = self.run("plan", "-var-file=environments/production.tfvars", "-out=plan", *project)
+        assert done.returncode == 0, done.stderr
+        shown = self.run("show", "-json", "plan")
+        assert shown.returncode == 0, shown.stderr
+        return json.loads(shown.stdout)
+
+
+@pytest.fixture(scope="session")
+def check_command() -> str:
+    """Skip, by name, where the providers' schemas are not at hand."""
+    command = os.environ.get("TERRAFORM_CHECK")
+    if command is None:
+        pytest.skip("TERRAFORM_CHECK is not set: no schemas of the providers (CONTRIBUTING.md)")
+    return command
+
+
+@pytest.fixture
+def checked(check_command: str, tmp_path: Path) -> Checked:
+    """A copy of terraform/, to be spoilt."""
+    return Checked(check_command, tmp_path)
