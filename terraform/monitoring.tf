@@ -7,7 +7,7 @@ locals {
     undelivered = {
       title       = "Messages wait too long"
       explanation = "A function has not taken its messages for 15 minutes: it fails, or what it needs is down. Nothing is lost: they come again, and after the last attempt they are in the dead-letter subscription."
-      filter      = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.labels.subscription_id=one_of(${join(", ", [for name in keys(local.pushed) : "\"${name}\""])})"
+      filter      = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=one_of(${join(", ", [for name in keys(local.pushed) : "\"${name}\""])})"
       aligner     = "ALIGN_MAX"
       reducer     = "REDUCE_MAX"
       group_by    = ["resource.label.subscription_id"]
@@ -16,7 +16,7 @@ locals {
     dead_letters = {
       title       = "Messages were dead-lettered"
       explanation = "Some message failed every attempt. It is kept for 31 days: look at it, mend what failed, and publish it again."
-      filter      = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" resource.type=\"pubsub_subscription\" resource.labels.subscription_id=one_of(${join(", ", [for name, s in local.topology.subscriptions : "\"${name}\"" if contains(local.dead_letter_topics, s.topic)])})"
+      filter      = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" AND resource.type=\"pubsub_subscription\" AND resource.labels.subscription_id=one_of(${join(", ", [for name, s in local.topology.subscriptions : "\"${name}\"" if contains(local.dead_letter_topics, s.topic)])})"
       aligner     = "ALIGN_MAX"
       reducer     = "REDUCE_MAX"
       group_by    = ["resource.label.subscription_id"]
@@ -25,7 +25,7 @@ locals {
     outbox = {
       title       = "Events wait in the outbox"
       explanation = "An event has been pending for 15 minutes: Pub/Sub refuses it or cannot be reached, or the relay cannot do its work. Nothing is lost: it goes out once that is mended."
-      filter      = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.outbox_oldest_pending.name}\" resource.type=\"cloud_run_revision\""
+      filter      = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.outbox_oldest_pending.name}\" AND resource.type=\"cloud_run_revision\""
       aligner     = "ALIGN_PERCENTILE_99"
       reducer     = "REDUCE_MAX"
       group_by    = []
@@ -49,7 +49,7 @@ resource "google_logging_metric" "outbox_oldest_pending" {
   project         = var.project
   name            = "outbox_oldest_pending_seconds"
   description     = "Age of the oldest pending event at each run of the relay."
-  filter          = "resource.type=\"cloud_run_revision\" jsonPayload.message=\"relay_run\""
+  filter          = "resource.type=\"cloud_run_revision\" AND jsonPayload.message=\"relay_run\""
   value_extractor = "EXTRACT(jsonPayload.oldest_pending_seconds)"
 
   metric_descriptor {
@@ -104,8 +104,8 @@ resource "google_monitoring_alert_policy" "failing" {
   conditions {
     display_name = "more than 5 % of the requests are answered 5xx"
     condition_threshold {
-      filter             = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" metric.labels.response_code_class=\"5xx\" resource.labels.service_name=one_of(${local.services_of_http})"
-      denominator_filter = "metric.type=\"run.googleapis.com/request_count\" resource.type=\"cloud_run_revision\" resource.labels.service_name=one_of(${local.services_of_http})"
+      filter             = "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND metric.labels.response_code_class=\"5xx\" AND resource.labels.service_name=one_of(${local.services_of_http})"
+      denominator_filter = "metric.type=\"run.googleapis.com/request_count\" AND resource.type=\"cloud_run_revision\" AND resource.labels.service_name=one_of(${local.services_of_http})"
       comparison         = "COMPARISON_GT"
       threshold_value    = 0.05
       duration           = "300s"
@@ -141,7 +141,7 @@ resource "google_monitoring_alert_policy" "relay_silent" {
   conditions {
     display_name = "no run of the relay for 15 minutes"
     condition_absent {
-      filter   = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.outbox_oldest_pending.name}\" resource.type=\"cloud_run_revision\""
+      filter   = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.outbox_oldest_pending.name}\" AND resource.type=\"cloud_run_revision\""
       duration = "900s"
       aggregations {
         alignment_period     = "60s"

@@ -1,8 +1,10 @@
 """create_user and relay_outbox over HTTP, served by functions-framework."""
 
 import json
+import re
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,6 +295,22 @@ def test_the_relay_answers_what_it_did(load: Any) -> None:
     response = client.post("/", data=b"{}", content_type="text/plain")
     assert response.status_code == 200
     assert response.get_json() == {"published": 0, "failed": 1, "remaining": False}
+
+
+def test_the_relay_says_in_its_log_what_the_alerts_watch(
+    load: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """terraform/monitoring.tf takes the age of the oldest pending event from there."""
+    watched = Path("terraform/monitoring.tf").read_text()
+    (message,) = re.findall(r'jsonPayload\.message=\\"(\w+)\\"', watched)
+    (field,) = re.findall(r"EXTRACT\(jsonPayload\.(\w+)\)", watched)
+    client, module = load(ON_FAKES, "relay_outbox")
+    module.bench.store.add_pending("e-1", None, START)
+    module.bench.clock.advance(60)
+    client.post("/")
+    client.post("/")
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line[field] for line in lines if line["message"] == message] == [60, 0]
 
 
 def test_the_relay_answers_an_outage_with_503(load: Any) -> None:
