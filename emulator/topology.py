@@ -30,6 +30,21 @@ class TopologyError(SetupError):
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9-]{4,23}[a-z0-9]")
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a second entry of a name is an error, and does not replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[object] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} stands twice", key_node.start_mark
+                )
+            seen.append(key)
+        return super().construct_mapping(node, deep)
+
+
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file: an unknown key, or a value of another type, is an error."""
 
@@ -171,7 +186,9 @@ class Topology(_Entry, frozen=True):
             TopologyError: it cannot be read, or says something that cannot be.
         """
         try:
-            return cls.parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+            loader = _UniqueKeys(path.read_text(encoding="utf-8"))
+            loader.name = path.name
+            return cls.parse(loader.get_single_data(), str(path))
         except (OSError, yaml.YAMLError) as error:
             raise TopologyError(f"{path}: {error}") from error
 
@@ -330,8 +347,8 @@ def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
 
 def _parted(error: msgspec.ValidationError) -> tuple[str, str]:
     """What is wrong, and where: a key that is unknown or missing is part of the place."""
-    what, _, at = str(error).rstrip("`").partition(" - at `")
-    place = at.removeprefix("$").removeprefix(".")
+    what, _, at = str(error).partition(" - at ")
+    place = at.rpartition("`$")[2].strip("`").removeprefix(".")
     if key := re.fullmatch(r"Object (?:contains unknown|missing required) field `(\w+)`?", what):
         place = f"{place}.{key[1]}".removeprefix(".")
     return what, place

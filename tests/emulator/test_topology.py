@@ -38,6 +38,20 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
         Topology.load(broken)
 
 
+def test_a_name_that_stands_twice_is_refused_by_its_line(tmp_path: Path) -> None:
+    """YAML readers take the last one, without a word."""
+    file = tmp_path / "twice.yaml"
+    file.write_text("topics:\n  events: {}\n  events: {}\n")
+    with pytest.raises(TopologyError, match=r"(?s)twice\.yaml: 'events' stands twice.*line 3"):
+        Topology.load(file)
+
+
+def test_a_name_that_is_a_number_is_refused() -> None:
+    """YAML makes one of it; a name is text."""
+    with pytest.raises(TopologyError, match="topics: Expected `str`, got `int`"):
+        Topology.parse({"topics": {1: {}}})
+
+
 def test_every_file_that_is_named_but_not_there_is_told(tmp_path: Path) -> None:
     """Before anything starts."""
     (tmp_path / "create_user").mkdir()
