@@ -14,7 +14,8 @@ PYTHON3 := $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up mail doctor test lint conformance bench generate lock clean
+.PHONY: help setup demo up mail doctor preflight plan deploy destroy secrets test lint \
+	conformance bench generate lock clean
 
 help: ## this menu
 	@echo "A sign-up on Google Cloud's parts, and the local cloud it runs on."
@@ -50,6 +51,24 @@ mail: $(RUNTIME) ## the newest mail that `make up` caught
 doctor: $(RUNTIME) ## what is installed, what is missing, how to get it
 	@$(PYTHON) -m emulator doctor
 
+# Which terraform/environments/ENV.tfvars; not from the environment, where ENV is the shell's.
+ENV := dev
+
+preflight: $(RUNTIME) ## what a deployment needs, and how to mend what is missing; ENV=dev
+	@$(PYTHON) -m deploy preflight --environment $(ENV) $(ARGS)
+
+secrets: $(RUNTIME) ## make the secrets in Google Cloud, and the first version of each; ENV=dev
+	@$(PYTHON) -m deploy secrets --environment $(ENV) $(ARGS)
+
+plan: $(RUNTIME) ## what `make deploy` would change; ENV=dev
+	@$(PYTHON) -m deploy plan --environment $(ENV) $(ARGS)
+
+deploy: $(RUNTIME) ## show the plan, ask, and apply exactly that; ENV=dev
+	@$(PYTHON) -m deploy apply --environment $(ENV) $(ARGS)
+
+destroy: $(RUNTIME) ## remove a deployment, after a question; ENV=dev
+	@$(PYTHON) -m deploy destroy --environment $(ENV) $(ARGS)
+
 test: $(DEV) ## every test
 	$(PYTHON) -m pytest $(ARGS)
 
@@ -66,8 +85,9 @@ bench: $(DEV) ## measure both backends in one run
 	$(PYTHON) -m bench.firestore
 	$(PYTHON) -m bench.sign_up
 
-generate: $(RUNTIME) ## renew the Python code of the .proto files
+generate: $(RUNTIME) ## renew what is made from other files: the .proto's Python, the topology's schema
 	$(PYTHON) -m grpc_tools.protoc -Ifunctions --python_out=functions --pyi_out=functions functions/shared/user_created.proto
+	$(PYTHON) -c 'from emulator.topology import json_schema; print(json_schema(), end="")' > terraform/topology/schema.json
 
 lock: $(DEV) ## renew constraints.txt from the requirements
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade -o constraints.txt requirements-dev.txt

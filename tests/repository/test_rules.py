@@ -15,7 +15,7 @@ from shared.settings import Variable, variables
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path
-    for folder in ("functions", "emulator", "tests", "bench")
+    for folder in ("functions", "emulator", "deploy", "tests", "bench")
     for path in (ROOT / folder).rglob("*.py")
     if not path.stem.endswith("_pb2")  # generated
 )
@@ -79,6 +79,9 @@ OUTSIDE = {
 }
 
 
+_FOLDERS_OF_CODE = {"emulator", *(path.name for path in (ROOT / "functions").iterdir())}
+
+
 def _imports(path: Path) -> Iterator[str]:
     """Every module the file imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -123,6 +126,19 @@ def test_functions_and_emulator_never_import_each_other() -> None:
         forbidden = {"functions": {"emulator"}, "emulator": {"functions", "shared", "create_user"}}
         used = {name.partition(".")[0] for name in _imports(path)}
         assert not used & forbidden.get(top, set()), path
+
+
+def test_only_the_deploy_tool_knows_the_deploy_tool() -> None:
+    """It takes three modules of the emulator that start nothing, and no function's code."""
+    lent = ("emulator.errors", "emulator.secret_values", "emulator.topology")
+    for path in SOURCES:
+        top = path.relative_to(ROOT).parts[0]
+        used = set(_imports(path))
+        if top in ("functions", "emulator"):
+            assert not [name for name in used if name.partition(".")[0] == "deploy"], path
+        elif top == "deploy":
+            ours = {name for name in used if name.partition(".")[0] in _FOLDERS_OF_CODE}
+            assert not [name for name in ours if not name.startswith(lent)], path
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
