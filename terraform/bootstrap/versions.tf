@@ -12,17 +12,16 @@ terraform {
     }
   }
 
-  # The state is a file in this folder, terraform.tfstate, which git ignores: the bucket does not
-  # exist yet. Afterwards it can move there: put a file backend.tf beside this one with
+  # The state is a file in this folder, which git ignores: the bucket does not exist yet. Afterwards
+  # it can move there. Put a file backend.tf beside this one with
   #
   #   terraform {
   #     backend "gcs" {
-  #       bucket = "PROJECT-terraform-state"
   #       prefix = "bootstrap"
   #     }
   #   }
   #
-  # and run `terraform init -migrate-state`.
+  # and run terraform init -migrate-state -backend-config=bucket=PROJECT-terraform-state.
 }
 
 provider "google" {

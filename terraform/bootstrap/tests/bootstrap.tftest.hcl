@@ -64,7 +64,16 @@ run "the_deployer_grants_what_the_root_grants" {
       google_project_iam_member.deployer_grants.condition[0].expression ==
       "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly(['roles/datastore.user', 'roles/logging.logWriter', 'roles/storage.objectViewer'])"
     )
-    error_message = "The deployer may grant other roles on the project than the root does."
+    error_message = "The deployer may grant another role on the project than these three."
+  }
+  assert {
+    condition = toset(local.granted) == toset(flatten([
+      for name in fileset("${path.module}/..", "*.tf") : [
+        for block in split("\nresource ", file("${path.module}/../${name}")) :
+        regexall("roles/[A-Za-z.]+", block) if startswith(block, "\"google_project_iam_member\"")
+      ]
+    ]))
+    error_message = "The root grants roles on the project that the deployer may not grant, or needs some no more."
   }
   assert {
     condition = (
@@ -84,6 +93,10 @@ run "the_deployer_has_one_bucket_beside_the_state" {
       "resource.name == 'projects/_/buckets/demo-project-function-source' || resource.name.startsWith('projects/_/buckets/demo-project-function-source/')"
     )
     error_message = "The deployer may change buckets that are not its own, the state's perhaps."
+  }
+  assert {
+    condition     = strcontains(file("${path.module}/../functions.tf"), "\"$${var.project}-function-source\"")
+    error_message = "The root's bucket has another name."
   }
   assert {
     condition     = !anytrue([for grant in google_project_iam_member.deployer : startswith(grant.role, "roles/storage.")])
