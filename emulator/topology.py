@@ -124,7 +124,7 @@ class TtlPolicy(_Entry, frozen=True):
 
 
 class UnindexedField(_Entry, frozen=True):
-    """A field that Firestore keeps no index on: no query may ask for it alone."""
+    """A field that Firestore keeps no index on by itself; "*" is every field of the collection."""
 
     collection: str
     field: str

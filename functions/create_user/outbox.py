@@ -14,7 +14,7 @@ Rules:
    that is refused is offered in the other encoding too before it is set aside.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -93,15 +93,15 @@ class Relay:
     now: Callable[[], datetime]
 
     def run(self) -> RelayRun:
-        """Publish the oldest pending events, at most RELAY_BATCH, until the budget is spent."""
+        """Publish pending events, oldest first, until none is left or the budget is spent."""
         started = self.now()
-        published = failed = 0
         oldest_seconds: float | None = None
+        published = failed = 0
+        remaining, outage = True, None
         try:
-            before = started - timedelta(seconds=self.min_age_seconds)
-            found = self.store.pending(before, RELAY_BATCH + 1)
-            oldest_seconds = (started - found[0].created_time).total_seconds() if found else 0.0
-            for event in found[:RELAY_BATCH]:
+            for event in self._waiting(started - timedelta(seconds=self.min_age_seconds)):
+                if oldest_seconds is None:
+                    oldest_seconds = (started - event.created_time).total_seconds()
                 if self.now() - started > timedelta(seconds=self.budget_seconds):
                     break
                 with logs.bound(event_id=event.event_id):
@@ -109,13 +109,20 @@ class Relay:
                         published += 1
                     else:
                         failed += 1
+            else:
+                remaining = False
+                oldest_seconds = oldest_seconds or 0.0
         except StoreUnavailable:
-            return RelayRun(oldest_seconds, published, failed, remaining=True, outage="Firestore")
+            outage = "Firestore"
         except PublishUnavailable:
             failed += 1
-            return RelayRun(oldest_seconds, published, failed, remaining=True, outage="Pub/Sub")
-        remaining = len(found) > published + failed
-        return RelayRun(oldest_seconds, published, failed, remaining, outage=None)
+            outage = "Pub/Sub"
+        return RelayRun(oldest_seconds, published, failed, remaining, outage)
+
+    def _waiting(self, before: datetime) -> Iterator[PendingEvent]:
+        """The pending events; a batch has left the queue when the next one is asked for."""
+        while found := self.store.pending(before, RELAY_BATCH):
+            yield from found
 
     def _publish(self, event: PendingEvent) -> bool:
         try:
