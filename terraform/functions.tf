@@ -64,7 +64,8 @@ resource "time_sleep" "grants_known" {
   triggers        = { build = google_service_account.build.unique_id }
   depends_on = [
     google_artifact_registry_repository_iam_member.build,
-    google_project_iam_member.build,
+    google_project_iam_member.build_log,
+    google_project_iam_member.build_source,
     google_secret_manager_secret_iam_member.reader,
   ]
 }

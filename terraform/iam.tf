@@ -118,12 +118,21 @@ resource "google_pubsub_subscription_iam_member" "dead_letter" {
 # --- what the build may do ------------------------------------------------------------------
 # https://cloud.google.com/functions/docs/securing/build-custom-sa
 
-resource "google_project_iam_member" "build" {
-  for_each = toset(["roles/logging.logWriter", "roles/storage.objectViewer"])
-
+resource "google_project_iam_member" "build_log" {
   project = var.project
-  role    = each.key
+  role    = "roles/logging.logWriter"
   member  = google_service_account.build.member
+}
+
+resource "google_project_iam_member" "build_source" {
+  project = var.project
+  role    = "roles/storage.objectViewer"
+  member  = google_service_account.build.member
+
+  condition { # a build runs code of whatever is installed: not Terraform's state, nor any other bucket
+    title      = "only_function_sources"
+    expression = "resource.name.startsWith('projects/_/buckets/gcf-v2-sources-') || resource.name.startsWith('projects/_/buckets/${google_storage_bucket.source.name}')"
+  }
 }
 
 resource "google_artifact_registry_repository_iam_member" "build" {

@@ -130,6 +130,11 @@ run "every_right_is_granted_and_no_other" {
   }
 
   assert {
+    condition     = strcontains(google_project_iam_member.build_source.condition[0].expression, "buckets/gcf-v2-sources-')")
+    error_message = "A build may read every bucket of the project."
+  }
+
+  assert {
     condition = alltrue([
       for name, function in google_cloudfunctions2_function.function :
       function.service_config[0].ingress_settings == (name == "create-user" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY")
