@@ -178,8 +178,12 @@ class Preflight:
     # --- what terraform/bootstrap makes ----------------------------------------------------
 
     def _bootstrap(self) -> str:
-        there = f"terraform -chdir={self._folder}/bootstrap"
-        return f"{there} init && {there} apply -var project={self.target.project}"
+        """How its owner makes the project ready; in a workspace for each project."""
+        there, project = f"terraform -chdir={self._folder}/bootstrap", self.target.project
+        return (
+            f"{there} init && {there} workspace select -or-create {project} && {there} apply "
+            f"-var-file={project}.tfvars (docs/deploy.md has that file)"
+        )
 
     async def _deployer(self) -> str:
         try:
@@ -193,9 +197,8 @@ class Preflight:
         except GcloudError as error:
             raise error.in_place(
                 f"{self.target.deployer} is not there, or you may not act as it",
-                f"its project's owner runs, once: {self._bootstrap()} -var "
-                "'deployers=[\"user:YOUR_ADDRESS\"]' (a new right takes a minute or two); "
-                "or act --as-me",
+                f"the project's owner runs, with you in `deployers`: {self._bootstrap()}; "
+                "a new right takes a minute or two; or act --as-me",
             ) from error
         return f"you may act as {self.target.deployer}"
 
@@ -206,7 +209,8 @@ class Preflight:
             await gcloud("storage", "ls", bucket, acting_as=self.target.deployer)
         except GcloudError as error:
             raise error.in_place(
-                f"there is no {bucket}, or it may not be read", f"run, once: {self._bootstrap()}"
+                f"there is no {bucket}, or it may not be read",
+                f"its owner runs: {self._bootstrap()}",
             ) from error
         return bucket
 

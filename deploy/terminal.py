@@ -89,6 +89,6 @@ class Progress:
             await asyncio.sleep(_TICK_SECONDS)
             if self._waiting:
                 seconds = time.monotonic() - min(self._waiting.values())
-                row = f"  {seconds:.0f} s  {', '.join(self._waiting)}"
+                row = f"  {seconds:.0f} s  waiting for {', '.join(self._waiting)}"
                 width = shutil.get_terminal_size().columns - 1
                 print(f"\r\x1b[K{row[:width]}", end="", file=sys.stderr, flush=True)  # noqa: T201

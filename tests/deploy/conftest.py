@@ -217,14 +217,19 @@ class Cloud:
     def plans_left(self) -> list[str]:
         return [path.name for path in self.folder.glob(".build/*")]
 
-    def running(self) -> list[list[str]]:
+    def running(self) -> list[psutil.Process]:
         """The processes that have anything of this cloud in their command line."""
-        lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-        return [line for line in lines if any(str(self.path) in word for word in line)]
+        every = psutil.process_iter(["cmdline"])
+        return [one for one in every if str(self.path) in " ".join(one.info["cmdline"] or [])]
 
-    def close(self) -> None:
+    def close(self) -> list[psutil.Process]:
+        """End everything, for a test that failed; what was still running."""
+        left = self.running()
+        for process in left:
+            process.kill()
         for terminal in self._terminals:
             terminal.close()
+        return left
 
 
 @pytest.fixture
@@ -232,6 +237,5 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """Everything is there, unless the test says otherwise."""
     cloud = Cloud(tmp_path)
     yield cloud
-    cloud.close()
-    assert cloud.running() == []
+    assert cloud.close() == []
     assert cloud.plans_left() == []

@@ -76,8 +76,7 @@ def test_on_a_terminal_it_shows_what_it_waits_for(cloud: Cloud) -> None:
     cloud.answer("gcloud projects", pause=True)
     terminal = cloud.start("preflight")
     terminal.until("settings")
-    terminal.until(" s  ")
-    terminal.until("project")
+    terminal.until(" s  waiting for project")
     cloud.wait_for_pause()
     terminal.type("\x03")
     assert terminal.end() == 130
@@ -108,7 +107,7 @@ NO_ADC = "ERROR: (x) Your default credentials were not found. To set up ...\n"
 LOG_IN = "gcloud auth login --update-adc"
 REAUTH = "ERROR: (x) Reauthentication failed. cannot prompt during non-interactive execution.\n"
 BAD_FILE = "\nError: Invalid expression\n\n  on dev.tfvars line 1:\n\nError: Another\n"
-BOOTSTRAP = "bootstrap apply -var project=sign-up-dev"
+BOOTSTRAP = "bootstrap apply -var-file=sign-up-dev.tfvars"
 NO_BUCKET = "ERROR: (gcloud.storage.ls) gs://sign-up-dev-terraform-state not found: 404.\n"
 VERSION = "gcloud secrets versions describe 1 --secret=claim-key"
 ENABLE = "gcloud secrets versions enable 1 --secret=claim-key --project=sign-up-dev"
@@ -188,7 +187,7 @@ ENABLE = "gcloud secrets versions enable 1 --secret=claim-key --project=sign-up-
             f"{ADC} --impersonate-service-account={DEPLOYER}",
             "deployer",
             "you may not act as it",
-            f"{BOOTSTRAP} -var 'deployers=",
+            BOOTSTRAP,
             code=1,
             err=NOT_DEPLOYER,
         ),

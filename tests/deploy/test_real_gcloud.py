@@ -168,15 +168,14 @@ def test_what_google_says_of_a_project_that_is_being_made_is_understood(
         ada.refuse(path, 403, "PERMISSION_DENIED", said, reason="SERVICE_DISABLED")
     ada.refuse(BUCKET, 404, "NOT_FOUND", "The specified bucket does not exist.")
     ada.refuse(f"{SECRET}/claim-key/versions/1", 404, "NOT_FOUND", "Secret Version not found.")
-    bootstrap = f"terraform -chdir={cloud.folder}/bootstrap"
-    assert failed(cloud) == {
+    found = failed(cloud)
+    bucket, bootstrap = found.pop("state bucket")
+    assert bucket == f"there is no gs://{PROJECT}-terraform-state, or it may not be read"
+    assert f"bootstrap apply -var-file={PROJECT}.tfvars" in bootstrap
+    assert found == {
         "billing": (
             "the API cloudbilling.googleapis.com is not enabled",
             "gcloud services enable cloudbilling.googleapis.com --project=1234 (and wait a minute)",
-        ),
-        "state bucket": (
-            f"there is no gs://{PROJECT}-terraform-state, or it may not be read",
-            f"run, once: {bootstrap} init && {bootstrap} apply -var project={PROJECT}",
         ),
         "secret link-keys": ("the project has no secrets yet", "make secrets ENV=dev"),
         "secret claim-key": ("there is no version 1", "make secrets ENV=dev"),
