@@ -2,6 +2,7 @@
 
     cli -> rollout              plan, apply, destroy, secrets: what each command does
         -> key_set              a key set from standard input, changed, to standard output
+        -> redrive              dead-lettered messages, published again
     rollout -> preflight        what must be there first, and how to mend what is not
             -> target           what terraform/environments/NAME.tfvars says
             -> terraform        the calls of terraform

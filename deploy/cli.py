@@ -40,6 +40,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m deploy", description="Deploys to Google Cloud, by Terraform.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -49,6 +55,7 @@ def _parser() -> Parser:
         ("apply", "deploy: show the plan, ask, apply exactly that"),
         ("destroy", "remove a deployment: show the plan, ask, apply exactly that"),
         ("secrets", "make the secrets and the first version of each"),
+        ("redrive", "publish what was dead-lettered again; acts as yourself, who may read it"),
     ):
         one = commands.add_parser(command, help=text, description=text)
         add = one.add_argument
@@ -59,9 +66,12 @@ def _parser() -> Parser:
             metavar="NAME",
             help="terraform/environments/NAME.tfvars (default: dev)",
         )
-        add("--as-me", action="store_true", help="act as yourself, not as the deployer")
         where = "folder of the Terraform root (default: this project's)"
         add("--folder", type=Path, default=Path(os.path.relpath(_FOLDER)), help=where)
+        if command == "redrive":
+            add("--limit", type=_count, default=1000, help="of each subscription (default: 1000)")
+            continue
+        add("--as-me", action="store_true", help="act as yourself, not as the deployer")
         if command == "preflight":
             add("--json", action="store_true", help="print the checks as one JSON line")
         elif command != "plan":
@@ -86,6 +96,21 @@ def _key_set(args: argparse.Namespace) -> int:
     before = KeySet.parse(sys.stdin.buffer.read())
     sys.stdout.write(CHANGES[args.change](before, args.key_id).dump())
     return 0
+
+
+def _redrive(args: argparse.Namespace) -> int:
+    from deploy import rollout
+    from deploy.redrive import Calls, redrive
+    from deploy.target import read_target
+
+    target = asyncio.run(read_target(args.folder, args.environment, as_me=True))
+    topology = rollout.Options(args.folder, args.environment).topology()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return redrive(Calls.of(target.project), target.project, topology, _show, limit=args.limit)
+    except KeyboardInterrupt:  # what was pulled and not published has been given back
+        _tell("stopped")
+        return 128 + signal.SIGINT
 
 
 async def _deployment(args: argparse.Namespace) -> int:
@@ -137,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "key-set":
             return _key_set(args)
+        if args.command == "redrive":
+            return _redrive(args)
         return asyncio.run(_until_signalled(_deployment(args)))
     except SetupError as error:
         _tell(f"error: {error}")

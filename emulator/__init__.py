@@ -2,7 +2,8 @@
 
     cli -> commands, mailbox, demo, serve      arguments; what each command does
         -> stack                               the whole: order, readiness, shutdown, faults
-        -> topology, provision, state          what runs; made in Pub/Sub; its folder
+        -> topology, provision                 what runs; made in Pub/Sub
+        -> state, secret_values                its folder; what is made up for it
         -> functions, smtp                     functions-framework processes; the mail catcher
         -> backends -> gcloud                  Google's emulators
                     -> pubsub, firestore       ours: servers -> wire -> PURE core

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
 
@@ -12,6 +13,7 @@ from deploy.redrive import Calls, redrive
 from emulator.topology import Topology
 from tests.conformance.conftest import Server, run_server
 from tests.conformance.pubsub.conftest import Clients, Pubsub, data
+from tests.deploy.conftest import Cloud
 
 ADDED = "CloudPubSubDeadLetterSource"
 TOPOLOGY = Topology.parse(
@@ -210,6 +212,39 @@ def test_a_project_without_the_subscription_says_what_to_do(pubsub: Pubsub, call
     """Nothing was deployed there."""
     with pytest.raises(UnmetError, match="make deploy"):
         run(calls, pubsub)
+
+
+@pytest.fixture
+def reached(cloud: Cloud, server: Server, post: Post) -> Cloud:
+    """The command line, for the project that `post` is in."""
+    cloud.settings(project=post.pubsub.project_id)
+    (cloud.folder / "topology.yaml").write_bytes(msgspec.json.encode(TOPOLOGY))
+    cloud.env["PUBSUB_EMULATOR_HOST"] = server.address
+    return cloud
+
+
+def test_the_command_redrives_the_project_of_the_environment(
+    reached: Cloud, post: Post, pubsub: Pubsub
+) -> None:
+    """The tfvars says which, the topology what."""
+    post.bury(b"x")
+    ended = reached.run("redrive", "--limit", "1")
+    assert ended.stderr == ""
+    assert "dead: 1 published again, 0 left there" in ended.stdout
+    assert ended.returncode == 0
+    assert data(pubsub.take(post.shipping)) == [b"x"]
+    assert reached.run("redrive", "--limit", "0").returncode == 2
+
+
+def test_ctrl_c_gives_back_what_was_pulled(reached: Cloud, post: Post, pubsub: Pubsub) -> None:
+    """Nothing is hidden for the rest of its ack deadline."""
+    post.bury(b"x", source="someone-else")
+    terminal = reached.start("redrive")
+    terminal.until("stays: it came from someone-else")
+    terminal.type("\x03")
+    terminal.until("stopped")
+    assert terminal.end() == 130
+    assert data(pubsub.take_now(post.dead)) == [b"x"]
 
 
 def test_without_credentials_it_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch) -> None:
