@@ -236,15 +236,16 @@ def test_the_command_redrives_the_project_of_the_environment(
     assert reached.run("redrive", "--limit", "0").returncode == 2
 
 
-def test_ctrl_c_gives_back_what_was_pulled(reached: Cloud, post: Post, pubsub: Pubsub) -> None:
-    """Nothing is hidden for the rest of its ack deadline."""
+def test_what_was_pulled_when_ctrl_c_came_comes_again(reached: Cloud, post: Post, pubsub: Pubsub) -> None:
+    """It can be had again, at the latest when its ack deadline has passed."""
     post.bury(b"x", source="someone-else")
     terminal = reached.start("redrive")
     terminal.until("stays: it came from someone-else")
     terminal.type("\x03")
     terminal.until("stopped")
     assert terminal.end() == 130
-    assert data(pubsub.take_now(post.dead)) == [b"x"]
+    # A pull that was under way may have got it once more before Pub/Sub saw that it is gone.
+    assert data(pubsub.take(post.dead)) == [b"x"]
 
 
 def test_without_credentials_it_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch) -> None:
