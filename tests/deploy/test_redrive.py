@@ -236,7 +236,9 @@ def test_the_command_redrives_the_project_of_the_environment(
     assert reached.run("redrive", "--limit", "0").returncode == 2
 
 
-def test_what_was_pulled_when_ctrl_c_came_comes_again(reached: Cloud, post: Post, pubsub: Pubsub) -> None:
+def test_what_was_pulled_when_ctrl_c_came_comes_again(
+    reached: Cloud, post: Post, pubsub: Pubsub
+) -> None:
     """It can be had again, at the latest when its ack deadline has passed."""
     post.bury(b"x", source="someone-else")
     terminal = reached.start("redrive")
