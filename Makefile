@@ -92,5 +92,5 @@ generate: $(RUNTIME) ## renew what is made from other files: the .proto's Python
 lock: $(DEV) ## renew constraints.txt from the requirements
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade -o constraints.txt requirements-dev.txt
 
-clean: ## remove the virtual environment and every stack's folder
-	rm -rf $(VENV) .emulator .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove the virtual environment, every stack's folder, what Terraform downloaded
+	rm -rf $(VENV) .emulator terraform/.build terraform/.terraform .mypy_cache .ruff_cache .pytest_cache .hypothesis

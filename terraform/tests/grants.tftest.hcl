@@ -129,6 +129,22 @@ run "every_right_is_granted_and_no_other" {
     error_message = "Someone else may call a function that is pushed or scheduled."
   }
 
+  assert { # Of every resource there is, whatever it is called.
+    condition = alltrue([
+      for name in setsubtract(fileset(path.module, "*.tf"), ["variables.tf"]) :
+      !can(regex("allUsers|allAuthenticatedUsers|_iam_policy\"|roles/(owner|editor|viewer)\"", file("${path.module}/${name}")))
+    ])
+    error_message = "Something is open to everyone, or a right is given wholesale."
+  }
+
+  assert {
+    condition = alltrue([
+      for name in fileset(path.module, "*.tf") :
+      !can(regex("secret_manager_secret_version|secret_data|google_service_account_key", file("${path.module}/${name}")))
+    ])
+    error_message = "The value of a secret would stand in the state."
+  }
+
   assert {
     condition     = strcontains(google_project_iam_member.build_source.condition[0].expression, "buckets/gcf-v2-sources-')")
     error_message = "A build may read every bucket of the project."

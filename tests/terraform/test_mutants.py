@@ -52,6 +52,23 @@ MUTANTS = {
         "iam.tf", r"each\.value\.member\n\n  lifecycle", '"allUsers"\n\n  lifecycle', GRANTS,
         "Someone else may call",
     ),
+    "send-email is open to allUsers by a resource of its own": Mutant(
+        "iam.tf", r"\Z", """
+            resource "google_cloud_run_v2_service_iam_member" "open" {
+              name   = google_cloudfunctions2_function.function["send-email"].name
+              role   = "roles/run.invoker"
+              member = "allUsers"
+            }
+        """, GRANTS, "Something is open to everyone",
+    ),
+    "a secret's value in the state": Mutant(
+        "secrets.tf", r"\Z", """
+            resource "google_secret_manager_secret_version" "first" {
+              secret      = google_secret_manager_secret.secret["jwt-keys"].id
+              secret_data = "x"
+            }
+        """, GRANTS, "would stand in the state",
+    ),
     "send-email can be reached from the Internet": Mutant(
         "functions.tf", r'each.value.trigger.http \? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"',
         '"ALLOW_ALL"', GRANTS, "can be reached from the Internet",
