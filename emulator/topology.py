@@ -27,6 +27,8 @@ class TopologyError(SetupError):
     """The file is not a topology; the message names the place in it."""
 
 
+# By CPUs. https://cloud.google.com/run/docs/configuring/services/memory-limits
+_MEMORY_MIB = {1: (256, 4096), 2: (256, 8192), 4: (2048, 16_384), 8: (4096, 32_768)}
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9-]{4,23}[a-z0-9]")
 
 
@@ -284,6 +286,9 @@ class Topology(_Entry, frozen=True):
             yield ": there is a subscription of this name"
         if trigger.http + (push is not None) + (trigger.schedule is not None) != 1:
             yield ".trigger: exactly one of http, push, schedule"
+        least, most = _MEMORY_MIB[function.cpu]
+        if not least <= function.memory_mib <= most:
+            yield f".memory_mib: {least} to {most} with {function.cpu} CPU"
         if push is not None:
             if push.dead_letter_topic is None:
                 yield ".trigger.push: without a dead_letter_topic, what always fails is lost"

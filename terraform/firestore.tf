@@ -6,7 +6,7 @@ resource "google_firestore_database" "database" {
   point_in_time_recovery_enablement = var.protect_data ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
   delete_protection_state           = var.protect_data ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
   deletion_policy                   = var.protect_data ? "ABANDON" : "DELETE"
-  depends_on                        = [google_project_service.service]
+  depends_on                        = [time_sleep.services_known]
 }
 
 resource "google_firestore_backup_schedule" "daily" {

@@ -5,7 +5,7 @@ resource "google_storage_bucket" "source" {
   force_destroy               = true # all of it can be made again
   public_access_prevention    = "enforced"
   uniform_bucket_level_access = true
-  depends_on                  = [google_project_service.service]
+  depends_on                  = [time_sleep.services_known]
 }
 
 data "archive_file" "source" {
@@ -54,13 +54,13 @@ resource "google_artifact_registry_repository" "functions" {
     }
   }
 
-  depends_on = [google_project_service.service]
+  depends_on = [time_sleep.services_known]
 }
 
 # A new grant takes a minute or so to be known everywhere; a build that comes too early fails.
 # https://cloud.google.com/iam/docs/access-change-propagation
 resource "time_sleep" "grants_known" {
-  create_duration = "90s"
+  create_duration = "180s"
   triggers        = { build = google_service_account.build.unique_id }
   depends_on = [
     google_artifact_registry_repository_iam_member.build,
@@ -127,6 +127,7 @@ resource "google_cloudfunctions2_function" "function" {
   depends_on = [
     google_pubsub_topic.topic, # a topic takes a new schema before anyone writes by it
     google_firestore_database.database,
+    google_firestore_index.index, # before the query that needs it
     time_sleep.grants_known,
   ]
 }

@@ -7,7 +7,7 @@ resource "google_service_account" "function" {
   project      = var.project
   account_id   = each.key
   display_name = "runs ${each.key}"
-  depends_on   = [google_project_service.service]
+  depends_on   = [time_sleep.services_known]
 }
 
 resource "google_service_account" "caller" {
@@ -16,14 +16,14 @@ resource "google_service_account" "caller" {
   project      = var.project
   account_id   = "call-${each.key}"
   display_name = "calls ${each.key}"
-  depends_on   = [google_project_service.service]
+  depends_on   = [time_sleep.services_known]
 }
 
 resource "google_service_account" "build" {
   project      = var.project
   account_id   = "build-functions"
   display_name = "builds the functions"
-  depends_on   = [google_project_service.service]
+  depends_on   = [time_sleep.services_known]
 }
 
 # --- what a function may do -----------------------------------------------------------------
@@ -131,7 +131,7 @@ resource "google_project_iam_member" "build_source" {
 
   condition { # a build runs code of whatever is installed: not Terraform's state, nor any other bucket
     title      = "only_function_sources"
-    expression = "resource.name.startsWith('projects/_/buckets/gcf-v2-sources-') || resource.name.startsWith('projects/_/buckets/${google_storage_bucket.source.name}')"
+    expression = "resource.name.startsWith('projects/_/buckets/gcf-v2-sources-') || resource.name.startsWith('projects/_/buckets/${google_storage_bucket.source.name}/')"
   }
 }
 

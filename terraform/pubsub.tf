@@ -5,7 +5,7 @@ resource "google_pubsub_schema" "schema" {
   name       = each.key
   type       = "PROTOCOL_BUFFER"
   definition = file("${path.module}/../functions/${each.value.definition}")
-  depends_on = [google_project_service.service]
+  depends_on = [time_sleep.services_known]
 }
 
 resource "google_pubsub_topic" "topic" {
@@ -27,7 +27,7 @@ resource "google_pubsub_topic" "topic" {
     }
   }
 
-  depends_on = [google_project_service.service]
+  depends_on = [time_sleep.services_known]
 }
 
 resource "google_pubsub_subscription" "subscription" {

@@ -11,5 +11,5 @@ resource "google_secret_manager_secret" "secret" {
     auto {}
   }
 
-  depends_on = [google_project_service.service]
+  depends_on = [time_sleep.services_known]
 }

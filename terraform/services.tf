@@ -23,10 +23,18 @@ resource "google_project_service" "service" {
   disable_on_destroy = false # others in the project may use it too
 }
 
+# A service that was just enabled may still be refused for a minute.
+# https://registry.terraform.io/providers/hashicorp/google/latest/docs/guides/google_project_service
+resource "time_sleep" "services_known" {
+  create_duration = "60s"
+  triggers        = { services = join(" ", sort([for service in google_project_service.service : service.service])) }
+}
+
 # The identity that Pub/Sub acts with in this project. It need not exist before it is asked for.
 resource "google_project_service_identity" "pubsub" {
   provider = google-beta
 
-  project = var.project
-  service = google_project_service.service["pubsub.googleapis.com"].service
+  project    = var.project
+  service    = "pubsub.googleapis.com"
+  depends_on = [time_sleep.services_known]
 }

@@ -14,13 +14,12 @@ variable "budget" {
   type = object({
     amount          = number
     billing_account = string
-    currency        = optional(string, "EUR")
   })
   default = null
 
   validation {
-    condition     = var.budget == null || can(regex("^[0-9A-F]{6}(-[0-9A-F]{6}){2}$", var.budget.billing_account))
-    error_message = "budget.billing_account looks like 012345-6789AB-CDEF01: gcloud billing accounts list."
+    condition     = var.budget == null || try(can(regex("^[0-9A-F]{6}(-[0-9A-F]{6}){2}$", var.budget.billing_account)) && var.budget.billing_account != "000000-000000-000000" && var.budget.amount == floor(var.budget.amount), false)
+    error_message = "budget has a whole amount and a billing_account of yours, such as 012345-6789AB-CDEF01: gcloud billing accounts list."
   }
 }
 
@@ -99,6 +98,11 @@ variable "region" {
   description = "The region of everything."
   type        = string
   default     = "europe-west1"
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region is a Google Cloud region, such as europe-west1."
+  }
 }
 
 variable "secret_versions" {

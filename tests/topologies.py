@@ -44,6 +44,8 @@ SPOILT: list[tuple[str, object, str]] = [
     (f"{SEND}.timeout_seconds", 61, ""),
     (f"{SEND}.entry_point", ABSENT, ""),
     (f"{SEND}.cpu", 3, ""),
+    (f"{SEND}.cpu", 4, f"{SEND}.memory_mib"),
+    (f"{SEND}.memory_mib", 8192, ""),
     (f"{SEND}.concurrency", 0, ""),
     (f"{SEND}.firestore", "yes", ""),
     (f"{SEND}.publishes", {"USER_CREATED": "nowhere"}, f"{SEND}.publishes.USER_CREATED"),

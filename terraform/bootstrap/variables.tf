@@ -43,6 +43,17 @@ variable "github_repository" {
   }
 }
 
+variable "github_repository_id" {
+  description = "The number of github_repository, which its name may outlive: gh api repos/OWNER/NAME --jq .id"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = (var.github_repository_id == null) == (var.github_repository == null) && can(regex("^[0-9]*$", coalesce(var.github_repository_id, "0")))
+    error_message = "github_repository and github_repository_id, a number, go together: gh api repos/OWNER/NAME --jq .id"
+  }
+}
+
 variable "project" {
   description = "Id of the project; it exists and has billing."
   type        = string

@@ -29,7 +29,7 @@ locals {
     for source, files in local.files : source => merge(
       {
         for name, path in files : name => file(path)
-        if !strcontains(name, "__pycache__") && !startswith(basename(name), ".")
+        if !can(regex("(^|/)(\\.|__pycache__/)", name))
       },
       {
         # Direct requirements name their version; what they bring with them gets its own from here.

@@ -34,6 +34,12 @@ locals {
     for range in local.cron_ranges :
     "(?:\\*|${range}(?:-${range})?)(?:/[0-9]+)?(?:,(?:\\*|${range}(?:-${range})?)(?:/[0-9]+)?)*"
   ]
+  memory_mib = { # by CPUs: https://cloud.google.com/run/docs/configuring/services/memory-limits
+    1 = [256, 4096]
+    2 = [256, 8192]
+    4 = [2048, 16384]
+    8 = [4096, 32768]
+  }
   cron = "^${join(" +", local.cron_fields)}$"
 
   subscription_problems = flatten([
@@ -61,6 +67,9 @@ locals {
       can(local.pulled[name]) ? ["functions.${name}: there is a subscription of this name"] : [],
       length([for one in [f.trigger.http, f.trigger.push != null, f.trigger.schedule != null] : one if one]) == 1 ? [] : [
         "functions.${name}.trigger: exactly one of http, push, schedule"
+      ],
+      f.memory_mib >= local.memory_mib[f.cpu][0] && f.memory_mib <= local.memory_mib[f.cpu][1] ? [] : [
+        "functions.${name}.memory_mib: ${join(" to ", local.memory_mib[f.cpu])} with ${f.cpu} CPU"
       ],
       try(f.trigger.push.dead_letter_topic, "-") != null ? [] : [
         "functions.${name}.trigger.push: without a dead_letter_topic, what always fails is lost"

@@ -33,7 +33,10 @@ def _files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if path.is_file()
+        and not any(
+            part == "__pycache__" or part[0] == "." for part in path.relative_to(folder).parts
+        )
     }
 
 

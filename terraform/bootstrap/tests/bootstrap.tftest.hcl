@@ -142,13 +142,14 @@ run "github_deploys_from_one_branch_of_one_repository" {
   command = plan
 
   variables {
-    github_repository = "ada/sign-up"
+    github_repository    = "ada/sign-up"
+    github_repository_id = "123456"
   }
 
   assert {
     condition = (
       google_iam_workload_identity_pool_provider.github[0].attribute_condition ==
-      "assertion.repository == 'ada/sign-up' && assertion.ref == 'refs/heads/main'"
+      "assertion.repository == 'ada/sign-up' && assertion.repository_id == '123456' && assertion.ref == 'refs/heads/main'"
     )
     error_message = "Another repository or another branch may deploy."
   }
@@ -166,8 +167,9 @@ run "github_deploys_from_the_ref_that_is_given" {
   command = plan
 
   variables {
-    github_repository = "ada/sign-up"
-    github_ref        = "refs/heads/release"
+    github_repository    = "ada/sign-up"
+    github_repository_id = "123456"
+    github_ref           = "refs/heads/release"
   }
 
   assert {
@@ -187,6 +189,16 @@ run "budgets_are_made_on_the_account_that_is_given" {
     condition     = google_billing_account_iam_member.deployer[0].role == "roles/billing.costsManager"
     error_message = "The deployer may do more with the billing account than make budgets, or cannot make one."
   }
+}
+
+run "a_repository_without_its_number_is_refused" {
+  command = plan
+
+  variables {
+    github_repository = "ada/sign-up"
+  }
+
+  expect_failures = [var.github_repository_id]
 }
 
 run "apis_stay_on_when_this_is_destroyed" {
