@@ -93,4 +93,4 @@ lock: $(DEV) ## renew constraints.txt from the requirements
 	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade -o constraints.txt requirements-dev.txt
 
 clean: ## remove the virtual environment, every stack's folder, what Terraform downloaded
-	rm -rf $(VENV) .emulator terraform/.build terraform/.terraform .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .emulator terraform/.build terraform/.terraform terraform/bootstrap/.terraform .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -97,7 +97,7 @@ async def demo(settings: StackSettings, show: Show, *, name: str, email: str, as
         started = time.perf_counter() - began
         say(_up(stack, began))
         try:
-            story = await play(stack, name=name, email=email, topic="user.created", show=say)
+            story = await play(stack, name=name, email=email, show=say)
         except DemoFailedError as error:
             logs = "\n".join(
                 f"--- {path.stem}\n{path.read_text()}" for path in stack.state.logs.glob("*.log")

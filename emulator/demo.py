@@ -103,8 +103,12 @@ class _Demo:
         text = content if isinstance(content, str) else json.dumps(content, indent=2, default=str)
         self.show("\n".join(f"    {line}" for line in text.splitlines()))
 
-    async def tell(self, name: str, email: str, topic: str) -> Story:
+    async def tell(self, name: str, email: str) -> Story:
         """Sign `name` up and follow it to the mail."""
+        create_user = self.stack.topology.functions.get("create-user")
+        topic = create_user.publishes.get("USER_CREATED") if create_user else None
+        if topic is None:
+            raise DemoFailedError("the topology has no create-user that publishes USER_CREATED")
         environment = self.stack.environment()
         async with grpc.aio.insecure_channel(environment["PUBSUB_EMULATOR_HOST"]) as channel:
             subscriber = SubscriberAsyncClient(
@@ -152,17 +156,23 @@ class _Demo:
         if not reply.received_messages:
             raise DemoFailedError("no event was published")
         message = reply.received_messages[0].message
-        schema = self.stack.topology.topics[topic].schema
-        if schema and message.attributes.get("ce-datacontenttype") == "application/protobuf":
-            data = read_protobuf(message.data, self.stack.settings.functions / schema.definition)
-        else:
-            data = json.loads(message.data)
         self.story.event = {
             "message_id": message.message_id,
             "attributes": _plain(dict(message.attributes)),
-            "data": data,
+            "data": self._data(message, topic),
         }
-        self.step("event", "published to Pub/Sub: user.created", self.story.event)
+        self.step("event", f"published to Pub/Sub: {topic}", self.story.event)
+
+    def _data(self, message: Any, topic: str) -> object:
+        content_type = message.attributes.get("ce-datacontenttype")
+        schema = self.stack.topology.topics[topic].schema
+        if content_type == "application/json":
+            return json.loads(message.data)
+        if content_type == "application/protobuf" and schema:
+            return read_protobuf(message.data, self.stack.settings.functions / schema.definition)
+        raise DemoFailedError(
+            f"the event is {content_type}, and {topic} has no schema to read it by"
+        )
 
     async def _mail(self, arrival: "asyncio.Task[list[Mail]]") -> None:
         mail = (await arrival)[0]
@@ -196,7 +206,7 @@ class _Demo:
         self.step("delivery", "delivery recorded in Firestore", self.story.delivery)
 
 
-async def demo(stack: Stack, *, name: str, email: str, topic: str, show: Show) -> Story:
+async def demo(stack: Stack, *, name: str, email: str, show: Show) -> Story:
     """Sign `name` up on a fresh stack and follow it to the mail; `show` takes the lines.
 
     Raises:
@@ -206,7 +216,7 @@ async def demo(stack: Stack, *, name: str, email: str, topic: str, show: Show) -
     os.environ["FIRESTORE_EMULATOR_HOST"] = stack.environment()["FIRESTORE_EMULATOR_HOST"]
     told = _Demo(stack, show)
     try:
-        return await asyncio.wait_for(told.tell(name, email, topic), _STEP_SECONDS)
+        return await asyncio.wait_for(told.tell(name, email), _STEP_SECONDS)
     except TimeoutError as error:
         done = ", ".join(told.story.seconds) or "nothing"
         raise DemoFailedError(

@@ -30,7 +30,7 @@ locals {
     }
     outbox = {
       title       = "Events wait in the outbox"
-      explanation = "An event has been pending for 15 minutes: Pub/Sub refuses it or cannot be reached, or the relay cannot do its work. Nothing is lost: it goes out once that is mended."
+      explanation = "An event has been pending for 15 minutes: Pub/Sub cannot be reached, or the relay cannot do its work. Nothing is lost: it goes out once that is mended."
       filter      = "metric.type=\"logging.googleapis.com/user/${time_sleep.metric_known.triggers.name}\" AND resource.type=\"cloud_run_revision\""
       aligner     = "ALIGN_PERCENTILE_99"
       reducer     = "REDUCE_MAX"
@@ -176,6 +176,34 @@ resource "google_monitoring_alert_policy" "relay_silent" {
 
   documentation {
     content   = "Cloud Scheduler does not reach the relay, or the relay cannot ask Firestore what is pending. Sign-ups go on where Firestore does; an event that could not be published at once waits. It watches from the relay's first run on."
+    mime_type = "text/markdown"
+  }
+
+  depends_on = [time_sleep.services_known]
+}
+
+# What no retry can mend is kept, and waits for someone to look at it.
+resource "google_monitoring_alert_policy" "set_aside" {
+  project               = var.project
+  display_name          = "An event was set aside"
+  combiner              = "OR"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+
+  conditions {
+    display_name = "an event that Pub/Sub refuses, or that send-email cannot read"
+    condition_matched_log {
+      filter = "resource.type=\"cloud_run_revision\" AND jsonPayload.message=(\"outbox_event_refused\" OR \"message_broken\")"
+    }
+  }
+
+  alert_strategy { # a policy on logs has to have one
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    content   = "outbox_event_refused: a record of the outbox has the state refused, and its user no mail; mend what Pub/Sub refuses and set the state back to pending. message_broken: the message is in broken_messages."
     mime_type = "text/markdown"
   }
 

@@ -3,7 +3,7 @@
 module "topology" {
   source = "./topology"
 
-  file      = var.topology
+  file      = "${path.module}/topology.yaml"
   functions = "${path.module}/../functions"
 }
 

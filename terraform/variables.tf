@@ -115,9 +115,3 @@ variable "secret_versions" {
     error_message = "secret_versions maps a secret of the topology to a version number: ${join(", ", keys(local.topology.secrets))}."
   }
 }
-
-variable "topology" {
-  description = "Path of the topology file."
-  type        = string
-  default     = "topology.yaml"
-}

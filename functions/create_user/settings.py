@@ -11,6 +11,7 @@ from shared.settings import (
     KeySet,
     database_variable,
     firestore_timeout_variable,
+    function_timeout_variable,
     key_set,
     matching,
     project_variable,
@@ -33,7 +34,6 @@ class OutboxSettings:
         matching(r"[A-Za-z][A-Za-z0-9._~+%-]{2,254}"),
         "a Pub/Sub topic id",
         "the topic of `user.created` events",
-        default="user.created",
     )
     publish_timeout_seconds: float = variable(
         "PUBLISH_TIMEOUT_SECONDS",
@@ -62,6 +62,16 @@ class RelaySettings(OutboxSettings):
         "when a run of the relay ends; some seconds less than the function's timeout",
         default="20",
     )
+    function_timeout_seconds: float = function_timeout_variable()
+
+    def contradictions(self) -> list[str]:
+        """What is wrong with these settings together."""
+        if self.budget_seconds + self.publish_timeout_seconds < self.function_timeout_seconds:
+            return []
+        # The last event of a run may take its whole timeout.
+        return [
+            "RELAY_BUDGET_SECONDS + PUBLISH_TIMEOUT_SECONDS < FUNCTION_TIMEOUT_SECONDS must hold"
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,6 @@ class CreateUserSettings(OutboxSettings):
         matching("JSON|BINARY"),
         "JSON or BINARY",
         "how `user.created` events are written, as the topic's schema says: JSON, or protobuf",
-        default="JSON",
     )
     password_peppers: KeySet = variable(
         "PASSWORD_PEPPERS",

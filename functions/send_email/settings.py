@@ -11,6 +11,7 @@ from shared.settings import (
     KeySet,
     database_variable,
     firestore_timeout_variable,
+    function_timeout_variable,
     key_set,
     matching,
     project_variable,
@@ -146,13 +147,7 @@ class SendEmailSettings:
         "bound on one whole conversation with the mail server",
         default="20",
     )
-    function_timeout_seconds: float = variable(
-        "FUNCTION_TIMEOUT_SECONDS",
-        seconds(0.1, 540),
-        "seconds, 0.1 to 540",
-        "the timeout that the platform gives the function",
-        default="30",
-    )
+    function_timeout_seconds: float = function_timeout_variable()
     lease_seconds: float = variable(
         "DELIVERY_LEASE_SECONDS",
         seconds(0.1, 600),
@@ -165,7 +160,6 @@ class SendEmailSettings:
         seconds(10, 600),
         "seconds, 10 to 600",
         "the subscription's ack deadline",
-        default="60",
     )
 
     def contradictions(self) -> list[str]:

@@ -241,3 +241,13 @@ def firestore_timeout_variable() -> Any:
         "bound on one step in Firestore, retries included",
         default="5",
     )
+
+
+def function_timeout_variable() -> Any:
+    """How long one request may take before the platform ends it."""
+    return variable(
+        "FUNCTION_TIMEOUT_SECONDS",
+        seconds(0.1, 3600),
+        "seconds, 0.1 to 3600",
+        "the timeout that the platform gives the function",
+    )

@@ -202,7 +202,8 @@ run "what_is_made_is_what_the_topology_says" {
   assert {
     condition = alltrue([
       for policy in concat(
-        values(google_monitoring_alert_policy.above), google_monitoring_alert_policy.failing, [google_monitoring_alert_policy.relay_silent],
+        values(google_monitoring_alert_policy.above), google_monitoring_alert_policy.failing,
+        [google_monitoring_alert_policy.relay_silent, google_monitoring_alert_policy.set_aside],
       ) : policy.notification_channels == tolist([google_monitoring_notification_channel.email[0].id])
     ])
     error_message = "An alert goes nowhere."

@@ -31,14 +31,23 @@ KEY_SET_TEXT = '{"current": "k1", "keys": {"k1": "%s"}}' % KEY_TEXT  # noqa: UP0
 
 CREATE_USER_ENVIRONMENT = {
     "GOOGLE_CLOUD_PROJECT": "demo-test",
+    "USER_CREATED_TOPIC": "user.created",
+    "USER_CREATED_ENCODING": "JSON",
     "PASSWORD_PEPPERS": KEY_SET_TEXT,
     "EMAIL_CLAIM_KEY": KEY_TEXT,
     "JWT_KEYS": KEY_SET_TEXT,
     "JWT_ISSUER": "https://accounts.example.com",
     "JWT_AUDIENCE": "https://api.example.com",
 }
+RELAY_ENVIRONMENT = {
+    "GOOGLE_CLOUD_PROJECT": "demo-test",
+    "USER_CREATED_TOPIC": "user.created",
+    "FUNCTION_TIMEOUT_SECONDS": "60",
+}
 SEND_EMAIL_ENVIRONMENT = {
     "GOOGLE_CLOUD_PROJECT": "demo-test",
+    "FUNCTION_TIMEOUT_SECONDS": "30",
+    "ACK_DEADLINE_SECONDS": "60",
     "LINK_KEYS": KEY_SET_TEXT,
     "VERIFY_URL": "https://accounts.example.com/verify",
     "MAIL_FROM": "Sign-up <no-reply@example.com>",

@@ -12,7 +12,13 @@ from werkzeug.test import Client, TestResponse
 
 from create_user.outbox import PublishUnavailable
 from shared.documents import StoreUnavailable
-from tests.unit.fakes import CANARY, CREATE_USER_ENVIRONMENT, START, SignUpBench
+from tests.unit.fakes import (
+    CANARY,
+    CREATE_USER_ENVIRONMENT,
+    RELAY_ENVIRONMENT,
+    START,
+    SignUpBench,
+)
 
 REAL = "functions/create_user/main.py"
 ON_FAKES = "tests/unit/on_fakes/create_user/main.py"
@@ -324,7 +330,7 @@ def test_the_relay_answers_an_outage_with_503(load: Any) -> None:
 
 def test_the_relay_is_a_post_to_its_root(load: Any) -> None:
     """And needs neither pepper nor key to start."""
-    client = load(REAL, "relay_outbox", {"GOOGLE_CLOUD_PROJECT": "demo-test"})[0]
+    client = load(REAL, "relay_outbox", RELAY_ENVIRONMENT)[0]
     assert_problem(client.get("/"), 405, "method_not_allowed")
     assert_problem(client.post("/x"), 404, "not_found")
     assert_problem(client.post("/", data=b"x" * 20_000), 413, "too_large")

@@ -16,6 +16,7 @@ from tests.unit.fakes import (
     KEY,
     KEY_SET_TEXT,
     KEY_TEXT,
+    RELAY_ENVIRONMENT,
     SEND_EMAIL_ENVIRONMENT,
 )
 
@@ -25,7 +26,7 @@ SAME = base64.b64encode(b"\x07" * 32).decode()
 TABLES = {
     CreateUserSettings: CREATE_USER_ENVIRONMENT,
     SendEmailSettings: SEND_EMAIL_ENVIRONMENT,
-    RelaySettings: {"GOOGLE_CLOUD_PROJECT": "demo-test"},
+    RelaySettings: RELAY_ENVIRONMENT,
 }
 BAD_KEYS = ["hunter2", WEAK, SAME, KEY_TEXT + "!", KEY_TEXT.replace("=", "") + "*"]
 BAD_KEY_SETS = [
@@ -180,6 +181,13 @@ def test_settings_that_contradict_each_other_are_refused(
     (problem,) = problems(SendEmailSettings, SEND_EMAIL_ENVIRONMENT | changes)
     assert named in problem
     assert "hunter2" not in problem
+
+
+def test_a_relay_that_would_be_ended_in_the_middle_is_refused() -> None:
+    """It stops by itself, the last event's timeout included, before the platform stops it."""
+    (problem,) = problems(RelaySettings, RELAY_ENVIRONMENT | {"FUNCTION_TIMEOUT_SECONDS": "22"})
+    assert problem.startswith("RELAY_BUDGET_SECONDS + PUBLISH_TIMEOUT_SECONDS")
+    load(RelaySettings, RELAY_ENVIRONMENT | {"FUNCTION_TIMEOUT_SECONDS": "23"})
 
 
 def test_a_password_in_the_clear_may_go_to_this_machine() -> None:
