@@ -198,6 +198,16 @@ def test_every_expected_failure_of_ours_is_a_difference_that_is_told() -> None:
                 assert f"`{node.name}`" in told, path
 
 
+def test_every_log_line_that_an_alert_watches_is_written() -> None:
+    """A message that was renamed would end an alert in silence."""
+    alerts = (ROOT / "terraform/monitoring.tf").read_text()
+    watched = re.findall(r"jsonPayload\.message=(\S+(?: OR \S+)*)", alerts)
+    names = re.findall(r'\\"(\w+)\\"', " ".join(watched))
+    assert {"relay_run", "outbox_event_refused", "message_broken"} <= set(names)
+    written = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
+    assert [name for name in names if f'"{name}"' not in written] == []
+
+
 def test_each_functions_requirements_are_pinned() -> None:
     """What is deployed is what was tested."""
     for path in [*(ROOT / "functions").glob("*/requirements.txt"), ROOT / "requirements.txt"]:
