@@ -2,42 +2,51 @@
 
 1. A message is acknowledged after its copy was published. What ends a run in between leaves a
    second copy, never none; subscribers know a copy by its event id.
-2. A copy has the message's data, attributes and ordering key, without the attributes that
-   Pub/Sub added when it gave up.
+2. A copy has the message's data, ordering key and attributes, but for those that Pub/Sub added:
+   those of a dead letter, and those that begin with `goog`, which nobody else may publish.
 3. What the topic refuses, and what came from a subscription that the topology does not know,
-   stays where it is.
+   stays where it is. It comes again whenever its ack deadline has passed, and neither ends a run
+   nor keeps it going.
 4. The deployer may read no message, so this acts as the person who runs it. No data is shown.
 
 Every subscriber of the topic gets the copy, also one that had taken the message. gcloud cannot do
 this: it takes data as an argument, as text, and splits attributes at commas.
 
-Source: https://cloud.google.com/pubsub/docs/handling-failures#track-delivery-attempts
+Sources: https://cloud.google.com/pubsub/docs/handling-failures#track-delivery-attempts,
+https://cloud.google.com/pubsub/docs/publish-message-overview (attributes)
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from google.api_core.client_options import ClientOptions
+import google.auth
 from google.api_core.exceptions import (
     DeadlineExceeded,
     GoogleAPIError,
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ServiceUnavailable,
+    Unauthenticated,
 )
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.transport.requests import Request
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from deploy.errors import UnmetError
+from deploy.gcloud import LOG_IN
 from emulator.topology import Topology
 
 Show = Callable[[str], None]
-_ADDED = "CloudPubSubDeadLetterSource"
+_DEAD_LETTER = "CloudPubSubDeadLetterSource"
+_ADDED = (_DEAD_LETTER, "goog")
 _BATCH = 10  # all are published well within their ack deadline
 _CALL_SECONDS = 10.0
+_SCOPE = "https://www.googleapis.com/auth/pubsub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +61,28 @@ class Calls:
         """To Google, or to PUBSUB_EMULATOR_HOST, with the application default credentials.
 
         Raises:
-            UnmetError: there are none.
+            UnmetError: there are none, or they do not work.
         """
-        # A person's credentials belong to no project; the calls are counted in this one.
-        options = ClientOptions(quota_project_id=project)
-        with _explained():
-            # The outer clients are the ones that know PUBSUB_EMULATOR_HOST.
-            publisher = pubsub_v1.PublisherClient(client_options=options)
-            subscriber = pubsub_v1.SubscriberClient(client_options=options)
+        # The outer clients are the ones that know PUBSUB_EMULATOR_HOST.
+        known = {} if "PUBSUB_EMULATOR_HOST" in os.environ else {"credentials": _login(project)}
+        publisher = pubsub_v1.PublisherClient(**known)
+        subscriber = pubsub_v1.SubscriberClient(**known)
         return cls(
             PublisherClient(transport=publisher.transport),
             SubscriberClient(transport=subscriber.transport),
         )
+
+
+def _login(project: str) -> Any:
+    """Credentials that have just worked.
+
+    A pull that waits for new ones ends at its own deadline, as if there were no messages.
+    """
+    with _explained():
+        # A person's credentials belong to no project; the calls are counted in this one.
+        credentials, _ = google.auth.default([_SCOPE], quota_project_id=project)
+        credentials.refresh(Request())
+    return credentials
 
 
 def redrive(
@@ -118,13 +137,18 @@ class _Run:
         self._held: dict[str, str] = {}  # message id -> ack id: pulled, not acknowledged
 
     def empty(self, limit: int, wait_seconds: float) -> None:
-        """Publish and acknowledge until nothing new comes, `limit` at most."""
+        """Publish and acknowledge until nothing comes, `limit` at most.
+
+        When more have come again than stay, one came twice and nothing new between: no more will.
+        """
+        again = 0
         try:
             while left := limit - self.published - len(self.stays):
                 received = self._pull(min(left, _BATCH), wait_seconds)
                 self._held |= {one.message.message_id: one.ack_id for one in received}
                 new = [one for one in received if one.message.message_id not in self.stays]
-                if not new:
+                again = 0 if new else again + len(received)
+                if not received or again > len(self.stays):
                     return
                 for one in new:
                     self._publish(one)
@@ -144,7 +168,7 @@ class _Run:
 
     def _publish(self, received: Any) -> None:
         message = received.message
-        source = message.attributes.get(f"{_ADDED}Subscription", "")
+        source = message.attributes.get(f"{_DEAD_LETTER}Subscription", "")
         if source not in self._topic_of:
             self._leave(message, f"it came from {source or 'nobody knows where'}")
             return
@@ -199,10 +223,12 @@ def _explained() -> Iterator[None]:
     """Turn what Google refuses into what to do about it."""
     try:
         yield
-    except GoogleAuthError as error:
+    except DefaultCredentialsError as error:
+        raise UnmetError("there are no application default credentials", LOG_IN) from error
+    except (GoogleAuthError, DeadlineExceeded, ServiceUnavailable, Unauthenticated) as error:
         raise UnmetError(
-            "there are no application default credentials, or they have ended",
-            "gcloud auth application-default login",
+            "Google Cloud cannot be reached, or the login has ended",
+            f"look at the network, or: {LOG_IN}; no message is lost: then run this again",
         ) from error
     except NotFound as error:
         raise UnmetError(

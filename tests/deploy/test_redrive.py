@@ -1,12 +1,27 @@
-"""redrive, against the embedded Pub/Sub: what comes back, and what stays when something fails."""
+"""redrive, against the embedded Pub/Sub: what comes back, and what stays when something fails.
 
+When Pub/Sub brings what again is scripted: no test waits for an ack deadline.
+"""
+
+import json
+import socket
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from google.api_core.exceptions import ServiceUnavailable
+from google.api_core.exceptions import (
+    DeadlineExceeded,
+    GoogleAPIError,
+    ServiceUnavailable,
+    Unauthenticated,
+)
+from google.auth.exceptions import OAuthError, TransportError
+from google.pubsub_v1.types import PubsubMessage, PullResponse, ReceivedMessage
 
 from deploy.errors import UnmetError
 from deploy.redrive import Calls, redrive
@@ -69,19 +84,56 @@ class Post:
 
 
 class Failing:
-    """Calls that work `times` times and then find Pub/Sub down."""
+    """Calls that work `times` times and then fail: Pub/Sub is down."""
 
-    def __init__(self, real: Any, call: str, times: int) -> None:
+    def __init__(
+        self, real: Any, call: str, times: int, error: GoogleAPIError | None = None
+    ) -> None:
         self._real = real
         self._call = call
         self._left = times
+        self._error = error or ServiceUnavailable("down")
 
     def __getattr__(self, name: str) -> Any:
         if name == self._call:
             self._left -= 1
             if self._left < 0:
-                raise ServiceUnavailable("down")
+                raise self._error
         return getattr(self._real, name)
+
+
+class Scripted:
+    """A Pub/Sub whose pulls bring these letters, one pull after the other: its data is its id."""
+
+    def __init__(self, pulls: Sequence[list[bytes]]) -> None:
+        self._pulls = iter(pulls)
+        self.pulled = 0
+        self.published: list[bytes] = []
+        self.given_back: list[str] = []
+
+    def pull(self, **_call: Any) -> PullResponse:
+        """An empty list is a pull that ends at its deadline."""
+        letters = next(self._pulls)
+        if not letters:
+            raise DeadlineExceeded("nothing came")
+        self.pulled += 1
+        return PullResponse(received_messages=[self._received(one) for one in letters])
+
+    def _received(self, letter: bytes) -> ReceivedMessage:
+        source = "someone-else" if letter.startswith(b"stays") else "shipping"
+        attributes = {f"{ADDED}Subscription": source}
+        message = PubsubMessage(data=letter, attributes=attributes, message_id=letter.decode())
+        return ReceivedMessage(ack_id=f"{letter.decode()} {self.pulled}", message=message)
+
+    def publish(self, *, request: Any, **_call: Any) -> None:
+        self.published += [message["data"] for message in request["messages"]]
+
+    def acknowledge(self, **_call: Any) -> None:
+        pass
+
+    def modify_ack_deadline(self, *, request: Any, **_call: Any) -> None:
+        assert request["ack_deadline_seconds"] == 0
+        self.given_back += request["ack_ids"]
 
 
 @pytest.fixture
@@ -112,24 +164,39 @@ def run(calls: Calls, pubsub: Pubsub, **options: Any) -> tuple[int, list[str]]:
     return code, shown
 
 
+def with_schema(pubsub: Pubsub, encoding: str) -> Post:
+    """TOPOLOGY with a topic that takes orders alone."""
+    definition = 'syntax = "proto3"; message Order { string item = 1; }'
+    schema = {"type_": "PROTOCOL_BUFFER", "definition": definition}
+    made = pubsub.create_schema(parent=pubsub.project, schema_id="order", schema=schema)
+    return Post(pubsub, schema_settings={"schema": made.name, "encoding": encoding})
+
+
+@pytest.mark.parametrize("of", ["a topic without a schema", "a topic with a schema"])
 def test_what_pubsub_gave_up_returns_to_its_topic_as_it_was(
-    server: Server, post: Post, pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
+    server: Server, of: str, pubsub: Pubsub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data that is no text and attributes with commas come back, and nothing that was added."""
+    plain = of == "a topic without a schema"
+    post = Post(pubsub) if plain else with_schema(pubsub, "BINARY")
+    sent = b"\x00\xffsecret" if plain else b"\x0a\x03tea"
     attributes = {"ce-id": "e-1", "note": "a,b=c"}
-    pubsub.send(post.topics["orders"], {"data": b"\x00\xffsecret", "attributes": attributes})
+    pubsub.send(post.topics["orders"], {"data": sent, "attributes": attributes})
     for _ in range(5):
         pubsub.nack(post.shipping, pubsub.take(post.shipping))
     (buried,) = pubsub.take(post.dead)
     assert buried.message.attributes[f"{ADDED}Subscription"] == "shipping"
+    assert ("googclient_schemaname" in buried.message.attributes) == (not plain)
     pubsub.nack(post.dead, [buried])
 
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.address)
     code, shown = run(Calls.of(pubsub.project_id), pubsub)
 
     (back,) = pubsub.take(post.shipping)
-    assert back.message.data == b"\x00\xffsecret"
-    assert dict(back.message.attributes) == attributes
+    assert back.message.data == sent
+    own = {k: v for k, v in back.message.attributes.items() if not k.startswith("googclient_")}
+    assert own == attributes
+    assert pubsub.take_now(post.shipping) == []
     assert pubsub.take_now(post.dead) == []
     assert (code, shown) == (0, ["dead: 1 published again, 0 left there"])
 
@@ -160,6 +227,64 @@ def test_a_limit_leaves_the_rest(post: Post, pubsub: Pubsub, calls: Calls) -> No
     assert shown[-1] == "dead: stopped at 1; run this again for the rest"
 
 
+def test_what_stays_counts_towards_the_limit(post: Post, pubsub: Pubsub, calls: Calls) -> None:
+    """A first try with few messages ends, whatever they are."""
+    post.bury(b"1", b"2", b"3", source="someone-else")
+    code, shown = run(calls, pubsub, limit=2)
+    assert code == 1
+    assert shown[-2:] == [
+        "dead: 0 published again, 2 left there",
+        "dead: stopped at 2; run this again for the rest",
+    ]
+    assert sorted(data(pubsub.take(post.dead, 3))) == [b"1", b"2", b"3"]
+
+
+def scripted(*pulls: list[bytes]) -> tuple[Scripted, list[str]]:
+    """The Pub/Sub after a run with these pulls, and what was shown."""
+    shown: list[str] = []
+    played = Scripted([*pulls, []])
+    redrive(Calls(played, played), "any-project", TOPOLOGY, shown.append)
+    return played, shown
+
+
+def test_what_stays_and_comes_again_hides_nothing_behind_it() -> None:
+    """Its ack deadline may pass at any moment: a pull that brings it alone is not the last."""
+    played, shown = scripted([b"stays", b"1"], [b"stays"], [b"2"], [b"stays"], [b"stays", b"3"])
+    assert played.published == [b"1", b"2", b"3"]
+    assert shown == [
+        "message stays stays: it came from someone-else",
+        "dead: 3 published again, 1 left there",
+    ]
+    assert played.given_back == ["stays 5"], "under the ack id of its last delivery"
+
+
+def test_what_stays_does_not_keep_a_run_going() -> None:
+    """Once one of them came twice and nothing new between, no more is waited for."""
+    played, shown = scripted([b"stays-1", b"stays-2", b"1"], *[[b"stays-1"]] * 100)
+    assert played.pulled == 4
+    assert shown[-1] == "dead: 1 published again, 2 left there"
+
+
+def test_a_pull_that_ends_at_its_deadline_is_the_last() -> None:
+    """It is how Pub/Sub says that there is nothing, not an error."""
+    played, shown = scripted([b"1"], [])
+    assert played.published == [b"1"]
+    assert shown == ["dead: 1 published again, 0 left there"]
+
+
+@pytest.mark.parametrize("call", ["publish", "acknowledge"])
+@pytest.mark.parametrize("error", [DeadlineExceeded, ServiceUnavailable, Unauthenticated])
+def test_what_cannot_be_reached_in_the_middle_is_told(
+    call: str, error: type[GoogleAPIError]
+) -> None:
+    """A deadline says that there is nothing to pull; of any other call it says that it failed."""
+    played = Scripted([[b"1"], []])
+    cut = Failing(played, call, 0, error("cut"))
+    with pytest.raises(UnmetError, match=r"cannot be reached, or the login has ended\n.*"):
+        redrive(Calls(cut, cut), "any-project", TOPOLOGY, lambda _line: None)
+    assert played.given_back == ["1 1"]
+
+
 def test_what_could_not_be_published_stays(post: Post, pubsub: Pubsub, calls: Calls) -> None:
     """An outage in the middle ends the run; the rest can be had again at once."""
     post.bury(b"1", b"2", b"3")
@@ -185,10 +310,7 @@ def test_a_message_is_acknowledged_after_it_was_published(
 
 def test_what_the_topic_refuses_stays_and_the_others_go(pubsub: Pubsub, calls: Calls) -> None:
     """One message of an older schema does not hold back those behind it."""
-    definition = 'syntax = "proto3"; message Order { string item = 1; }'
-    schema = {"type_": "PROTOCOL_BUFFER", "definition": definition}
-    made = pubsub.create_schema(parent=pubsub.project, schema_id="order", schema=schema)
-    post = Post(pubsub, schema_settings={"schema": made.name, "encoding": "JSON"})
+    post = with_schema(pubsub, "JSON")
     post.bury(b'{"items": 3}', b'{"item": "tea"}')
     code, shown = run(calls, pubsub)
     assert data(pubsub.take(post.shipping)) == [b'{"item": "tea"}']
@@ -250,9 +372,66 @@ def test_what_was_pulled_when_ctrl_c_came_comes_again(
     assert data(pubsub.take(post.dead)) == [b"x"]
 
 
+LOG_IN = "gcloud auth login --update-adc"
+
+
+class LoginEnded(BaseHTTPRequestHandler):
+    """Google's answer to a refresh token that is no longer good."""
+
+    def do_POST(self) -> None:
+        """As in RFC 6749, 5.2."""
+        body = b'{"error": "invalid_grant", "error_description": "Token has been revoked."}'
+        self.send_response(400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_what: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def revoking() -> Iterator[str]:
+    """The address of a server that takes no refresh token."""
+    with HTTPServer(("127.0.0.1", 0), LoginEnded) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/token"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/token"
+
+
+@pytest.mark.parametrize("server", ["revoking", "nobody"])
+def test_a_login_that_does_not_work_is_told_before_anything_is_pulled(
+    request: pytest.FixtureRequest, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a pull would wait for it to its own deadline, and all would look empty."""
+    # A person's login by another identity provider: of this kind the file says where to renew it.
+    of_a_person = {"client_id": "i", "client_secret": "s", "refresh_token": "r"}
+    renewed_at = {"token_url": request.getfixturevalue(server)}
+    login = {"type": "external_account_authorized_user", **renewed_at}
+    (tmp_path / "login.json").write_text(json.dumps(login | of_a_person))
+    monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "login.json"))
+    with pytest.raises(UnmetError, match="cannot be reached, or the login has ended") as told:
+        Calls.of("any-project")
+    cause = {"revoking": OAuthError, "nobody": TransportError}[server]
+    assert type(told.value.__cause__) is cause
+    assert LOG_IN in told.value.mend
+
+
 def test_without_credentials_it_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with a trace of the library."""
     monkeypatch.delenv("PUBSUB_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
-    with pytest.raises(UnmetError, match="gcloud auth application-default login"):
+    with pytest.raises(UnmetError, match=LOG_IN):
         Calls.of("any-project")
