@@ -15,7 +15,7 @@ from deploy import terminal
 from deploy.gcloud import gcloud
 from deploy.preflight import Preflight, Row
 from deploy.target import Target
-from deploy.terraform import Terraform, plan_file
+from deploy.terraform import Terraform, plan_file, remove_abandoned_plans
 from emulator.errors import SetupError
 from emulator.secret_values import made_up
 from emulator.topology import Secret, Topology
@@ -148,6 +148,7 @@ def _failures(rows: Sequence[Row]) -> str:
 
 async def _begun(options: Options, checks: Preflight, show: Show) -> Terraform:
     """Terraform, connected to the deployment's state, once every check has passed."""
+    remove_abandoned_plans(options.folder)
     rows = await _made(checks, show)
     if not all(row.ok for row in rows):
         raise SetupError(f"{_failures(rows)}: nothing was changed")

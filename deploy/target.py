@@ -95,21 +95,23 @@ async def read_target(folder: Path, name: str, *, as_me: bool) -> Target:
         raise UnmetError(f'project = "{project}" is the example\'s', mend)
     if not _PROJECT.fullmatch(project):
         raise UnmetError(f'project = "{project}" is not a project id', mend)
+    pinned: dict[str, str] = {}
     for secret, version in (secret_versions or {}).items():
-        if not re.fullmatch(r"[1-9][0-9]*", version):
+        if version is None or not re.fullmatch(r"[1-9][0-9]*", version):
             raise UnmetError(
-                f'secret_versions: {secret} = "{version}" is not a version number',
+                f"secret_versions: {secret} = {json.dumps(version)} is not a version number",
                 f"pin a number in {file}: gcloud secrets versions list {secret} "
                 f"--project={project} shows them",
             )
-    return Target(name, file, project, protect_data is not False, secret_versions or {}, as_me)
+        pinned[secret] = version
+    return Target(name, file, project, protect_data is not False, pinned, as_me)
 
 
 def _var_file(file: Path) -> str:
     return f"-var-file={file.absolute()}"
 
 
-async def _values(file: Path) -> tuple[str | None, bool | None, dict[str, str] | None]:
+async def _values(file: Path) -> tuple[str | None, bool | None, dict[str, str | None] | None]:
     with tempfile.TemporaryDirectory(prefix="tfvars-") as empty:
         (Path(empty) / "variables.tf").write_text(_VARIABLES)
         ended = await run(

@@ -3,7 +3,7 @@
 1. Each deployment has a data folder of its own, .terraform/NAME: what one is initialised with
    can never be used for another, not even by two commands at once.
 2. A plan goes to a file that its owner alone can read, since it holds every variable, and which
-   is gone afterwards. Only such a file is applied.
+   is gone afterwards; what a kill -9 leaves, a later start removes. Only such a file is applied.
 3. terraform gets one SIGINT when we are stopped: it ends the step it is at, writes the state and
    releases its lock.
 
@@ -14,8 +14,9 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from deploy.errors import UnmetError
 from deploy.target import Target
 
 _BUILD = ".build"  # git ignores it
+_ABANDONED_SECONDS = 86_400  # no plan waits longer for its answer
 _CHANGES = 2  # of plan -detailed-exitcode: it worked and there is something to change
 
 
@@ -41,6 +43,17 @@ def plan_file(folder: Path) -> Iterator[Path]:
         yield Path(path)
     finally:
         Path(path).unlink(missing_ok=True)
+
+
+def remove_abandoned_plans(folder: Path) -> None:
+    """Remove the plan files in `folder`/.build that are older than a day: their makers were killed.
+
+    A younger one may be another command's, at its question.
+    """
+    for path in (folder / _BUILD).glob("plan-*"):
+        with suppress(FileNotFoundError):  # another command removes it too
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
 
 
 class Terraform:

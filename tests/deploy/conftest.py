@@ -145,7 +145,7 @@ class Cloud:
         project: str | None = PROJECT,
         *,
         protect_data: bool | None = False,
-        secret_versions: dict[str, str] | None = None,
+        secret_versions: dict[str, str | None] | None = None,
     ) -> None:
         """Have this in the tfvars."""
         values = json.dumps([project, protect_data, secret_versions])

@@ -265,6 +265,7 @@ def test_a_tool_that_is_not_installed_is_told_with_what_else_is_missing(
         ({"project": "your-project-id"}, "is the example's"),
         ({"project": "Sign_Up"}, "is not a project id"),
         ({"secret_versions": {"claim-key": "latest"}}, 'claim-key = "latest" is not a version'),
+        ({"secret_versions": {"claim-key": None}}, "claim-key = null is not a version"),
     ],
 )
 def test_settings_that_name_no_project_or_no_version_are_refused(

@@ -103,6 +103,7 @@ def test_the_settings_are_read_as_terraform_reads_them(root: Cloud) -> None:
     [
         ("project = ", "Expected the start of an expression"),
         ('project = "sign-up-dev"\nsecret_versions = "2"', "map of string required"),
+        ('project = "sign-up-dev"\nsecret_versions = { a = null }', "a = null is not a version"),
         ('project = "sign-up-dev"\nprotect_data = "perhaps"', "a bool is required"),
         ("", "`project` is not set"),
         ("project = null", "`project` is not set"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -188,6 +189,23 @@ def test_a_signal_to_us_alone_stops_terraform_too(cloud: Cloud, number: signal.S
     cloud.let_finish()
     assert terminal.end() == 128 + number
     assert cloud.plans_left() == []
+
+
+def test_a_killed_runs_plan_goes_at_a_start_a_day_later(cloud: Cloud) -> None:
+    """A younger one may be another command's, which waits for its answer."""
+    terminal = cloud.start("apply")
+    terminal.until(QUESTION)
+    terminal.process.kill()
+    terminal.process.wait()
+    assert cloud.run("plan").returncode == 0
+    (plan,) = cloud.folder.glob(".build/plan-*")
+    zipped = plan.with_name("create_user.zip")
+    zipped.write_text("older still, and not a plan")
+    for path in (plan, zipped):
+        os.utime(path, (0, time.time() - 86_500))
+    assert cloud.run("plan").returncode == 0
+    assert cloud.plans_left() == [zipped.name]
+    zipped.unlink()
 
 
 def test_ctrl_c_at_the_question_changes_nothing(cloud: Cloud) -> None:
