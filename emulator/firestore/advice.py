@@ -8,8 +8,9 @@
 3. Each alternative of an OR or IN needs its own. A sum or average needs its field in the index.
    find_nearest needs a vector index, with the equalities as prefix. A descending name alone
    needs an index of just that.
-4. `Advisor.check` warns once for each missing index, or with `require` refuses the query as
-   production does, FAILED_PRECONDITION.
+4. `Advisor.check` warns once for each missing index. With `require` it also refuses the query,
+   each time, as production does: FAILED_PRECONDITION. The one who asked may keep the reason to
+   itself, so the log has it too.
 
 Sources: https://firebase.google.com/docs/firestore/query-data/index-overview,
 https://firebase.google.com/docs/firestore/query-data/indexing (index merging),
@@ -151,6 +152,7 @@ class Advisor:
         if not lacking:
             return
         wanted = self._declared.declaring(lacking)
+        self._warn(database, wanted)
         if self._require:
             entries = ", ".join(f"{one.section}: {json.dumps(one.to_json())}" for one in wanted)
             raise FailedPrecondition(
@@ -159,14 +161,24 @@ class Advisor:
                 f"/indexes?project={database.project} "
                 f"or declare it in firestore.indexes.json, {entries}"
             )
+
+    def _warn(
+        self, database: DatabaseName, wanted: Iterable[IndexDefinition | FieldOverride]
+    ) -> None:
+        """Log what to declare, in each place that may be the user's; once."""
+        outcome = (
+            "was refused: it needs an index" if self._require else "needs an index in production"
+        )
         for one in wanted:
             if (database, one) not in self._warned:
                 self._warned.add((database, one))
                 log.warning(
-                    "A query of %s in %s needs an index in production. Terraform:\n%s\n"
+                    "A query of %s in %s %s. In a topology, add it to `firestore.indexes`, or "
+                    "take the field out of `firestore.unindexed`. Terraform:\n%s\n"
                     "firestore.indexes.json, in %s:\n%s",
                     one.collection,
                     database,
+                    outcome,
                     one.to_terraform(database),
                     one.section,
                     json.dumps(one.to_json()),

@@ -375,10 +375,12 @@ def test_what_is_advised_is_enough_when_declared(
         Query(C, clause("a"), find_nearest=NEAR),
         Query(C, find_nearest=NEAR),
         Query(GROUP, Junction(False, (clause("a"), clause("a", Op.ARRAY_CONTAINS)))),
+        Query(C, clause("a", Op.ARRAY_CONTAINS), order("a")),
+        Query(C, clause("v"), find_nearest=NEAR),
     ],
 )
 def test_what_is_advised_for_vectors_and_for_one_field_twice_is_enough(query: Query) -> None:
-    """Two indexes of one field are one override."""
+    """Two indexes of one field are one override; two uses of one may be in one index."""
     assert missing(checked(query))
     assert missing(query, (), definitions(pasted({}, AUTOMATIC_ONLY, query))) == []
 
@@ -398,11 +400,19 @@ def test_a_missing_index_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> 
     assert '{"collectionGroup": "c", "queryScope": "COLLECTION"' in message
 
 
-def test_a_missing_index_is_refused_if_required() -> None:
-    """FAILED_PRECONDITION, as production; a declared one is enough."""
+def test_a_missing_index_is_refused_if_required(caplog: pytest.LogCaptureFixture) -> None:
+    """FAILED_PRECONDITION, as production, and once told to the log; a declared one is enough."""
     query = Query(C, every(clause("a"), B_RANGE))
-    with pytest.raises(FailedPrecondition, match=r"^The query requires an index\. You can"):
-        Advisor(require=True).check(DATABASE, query)
+    advisor = Advisor(require=True)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with pytest.raises(FailedPrecondition, match=r"^The query requires an index\. You can"):
+                advisor.check(DATABASE, query)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("A query of c in projects/p/databases/(default) ")
+    assert "was refused: it needs an index" in record.getMessage()
+    assert "`firestore.indexes`" in record.getMessage()
+    assert '"fields": [{"fieldPath": "a", "order": "ASCENDING"}, ' in record.getMessage()
     Advisor(definitions({"indexes": [declare("a", "b")]}), require=True).check(DATABASE, query)
 
 
