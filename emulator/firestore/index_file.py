@@ -4,11 +4,13 @@
    by its name: nothing is passed over.
 2. `fieldOverrides` is all that a field has, so that a field may be there once. `indexes` takes
    no index of one field, which production refuses too: "this index is not necessary, configure
-   using single field index controls".
+   using single field index controls". A field is there once in an index; its elements
+   (`arrayConfig`) and its vector count apart, as a query can need them beside its order.
 3. `ttl` in an override is a TTL policy; false is as without it.
 
 Sources: https://firebase.google.com/docs/reference/firestore/indexes,
-https://github.com/firebase/firebase-tools/blob/master/src/firestore/api-spec.ts, and `*` in
+https://github.com/firebase/firebase-tools/blob/master/src/firestore/ (api-spec.ts; api.ts:
+`flat` must be there), and `*` in
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.admin.v1#field.
 """
 
@@ -26,6 +28,7 @@ from emulator.firestore.index_definitions import (
     Mode,
     SingleField,
 )
+from emulator.firestore.limits import MAX_VECTOR_DIMENSIONS
 from emulator.firestore.query import NAME_PATH
 from emulator.firestore.values import FieldPath, format_field_path, parse_field_path
 
@@ -45,9 +48,10 @@ def definitions(document: Mapping[str, Any]) -> Definitions:
     """
     overrides: dict[tuple[str, FieldPath], FieldOverride] = {}
     try:
+        document = {"indexes": [], "fieldOverrides": [], **document}
         _check_keys("the file", document, ("indexes", "fieldOverrides"))
-        composite = tuple(map(_composite, document.get("indexes", ())))
-        for override in map(_override, document.get("fieldOverrides", ())):
+        composite = tuple(map(_composite, _list("the file", document, "indexes")))
+        for override in map(_override, _list("the file", document, "fieldOverrides")):
             place = (override.collection, override.path)
             if place in overrides:
                 raise _refusal(override.name, "is there twice: leave one, with all its indexes")
@@ -60,13 +64,16 @@ def definitions(document: Mapping[str, Any]) -> Definitions:
 
 
 def _composite(entry: Mapping[str, Any]) -> IndexDefinition:
-    collection = entry["collectionGroup"]
+    collection = _collection("an index", entry)
     where = f"an index of {collection}"
     group = _is_of_group(where, entry, ("collectionGroup", "fields"))
-    fields = []
-    for one in entry["fields"]:
+    fields: list[IndexField] = []
+    for one in _list(where, entry, "fields"):
         _check_keys(where, one, ("fieldPath", "order", "arrayConfig", "vectorConfig"))
-        fields.append(_field(where, parse_field_path(one["fieldPath"]), one))
+        field = _field(where, parse_field_path(one["fieldPath"]), one)
+        if (field.path, _use(field)) in ((other.path, _use(other)) for other in fields):
+            raise _refusal(where, f"has the field {one['fieldPath']} twice: leave it once")
+        fields.append(field)
     if not fields:
         raise _refusal(where, "has no fields")
     made = IndexDefinition(collection, group, _without_implied_name(tuple(fields)))
@@ -74,6 +81,11 @@ def _composite(entry: Mapping[str, Any]) -> IndexDefinition:
         path = format_field_path(made.fields[0].path)
         raise _refusal(where, f"has one field, {path}: that belongs into fieldOverrides")
     return made
+
+
+def _use(field: IndexField) -> Mode:
+    """Both directions are one use of a field."""
+    return Mode.ASCENDING if field.mode is Mode.DESCENDING else field.mode
 
 
 def _without_implied_name(fields: tuple[IndexField, ...]) -> tuple[IndexField, ...]:
@@ -86,7 +98,7 @@ def _without_implied_name(fields: tuple[IndexField, ...]) -> tuple[IndexField, .
 
 
 def _override(entry: Mapping[str, Any]) -> FieldOverride:
-    collection, text = entry["collectionGroup"], entry["fieldPath"]
+    collection, text = _collection("an override", entry), entry["fieldPath"]
     where, ttl = f"{collection}.{text}", entry.get("ttl", False)
     _check_keys(where, entry, ("collectionGroup", "fieldPath", "indexes", "ttl"))
     path = ANY_FIELD if text == "*" else parse_field_path(text)
@@ -99,7 +111,7 @@ def _override(entry: Mapping[str, Any]) -> FieldOverride:
     if ttl and path == ANY_FIELD:
         raise _refusal(where, "has ttl: a TTL policy names one field")
     indexes = []
-    for one in entry["indexes"]:
+    for one in _list(where, entry, "indexes"):
         group = _is_of_group(where, one, ("order", "arrayConfig"))
         indexes.append(SingleField(_field(where, path, one).mode, group))
     return FieldOverride(collection, path, tuple(indexes), ttl)
@@ -112,11 +124,28 @@ def _field(where: str, path: FieldPath, entry: Mapping[str, Any]) -> IndexField:
             return IndexField(path, Mode(order))
         case [("arrayConfig", "CONTAINS")]:
             return IndexField(path, Mode.CONTAINS)
-        case [("vectorConfig", {"dimension": int(dimension)})]:
-            return IndexField(path, Mode.VECTOR, dimension)
+        case [("vectorConfig", {"dimension": int(size), "flat": {} as flat, **other})]:
+            right = not isinstance(size, bool) and 1 <= size <= MAX_VECTOR_DIMENSIONS
+            if right and not (flat or other):
+                return IndexField(path, Mode.VECTOR, size)
     raise _refusal(
-        where, f"has {given}: give one of order (ASCENDING, DESCENDING), arrayConfig (CONTAINS)"
+        where,
+        f"has {given}: give one of order (ASCENDING, DESCENDING), arrayConfig (CONTAINS), and in "
+        f'an index vectorConfig ({{"dimension": 1 to {MAX_VECTOR_DIMENSIONS}, "flat": {{}}}})',
     )
+
+
+def _collection(what: str, entry: Mapping[str, Any]) -> str:
+    collection = entry["collectionGroup"]
+    if not isinstance(collection, str) or not collection or "/" in collection:
+        raise _refusal(what, f"has collectionGroup {collection!r}: it is a collection's id")
+    return collection
+
+
+def _list(where: str, entry: Mapping[str, Any], key: str) -> list[Any]:
+    if not isinstance(entry[key], list):
+        raise _refusal(where, f"has {key} {entry[key]!r}: it is a list")
+    return list(entry[key])
 
 
 def _is_of_group(where: str, index: Mapping[str, Any], keys: Collection[str]) -> bool:

@@ -128,6 +128,8 @@ def override(*indexes: dict[str, Any], field: str = "e", **more: Any) -> dict[st
 A, B = {"fieldPath": "a", "order": UP}, {"fieldPath": "b", "order": DOWN}
 NAME_UP, NAME_DOWN = ({"fieldPath": "__name__", "order": order} for order in (UP, DOWN))
 V = {"fieldPath": "v", "vectorConfig": {"dimension": 2, "flat": {}}}
+CONTAINS_A = {"fieldPath": "a", "arrayConfig": "CONTAINS"}
+EXEMPT = {"collectionGroup": "c", "fieldPath": "e", "indexes": []}
 
 
 @pytest.mark.parametrize(
@@ -162,13 +164,23 @@ def test_what_firebase_writes_of_each_index_is_read() -> None:
     ("document", "text"),
     [
         ({"indices": []}, "the file has 'indices', which is not known"),
-        ([], "object has no attribute 'get'"),
-        ({"indexes": 5}, "not iterable"),
+        ([], "not a firestore.indexes.json: 'list' object is not a mapping"),
+        ({"indexes": 5}, "the file has indexes 5: it is a list"),
+        ({"indexes": {}}, "the file has indexes {}: it is a list"),
+        ({"indexes": None}, "the file has indexes None: it is a list"),
+        ({"fieldOverrides": {}}, "the file has fieldOverrides {}: it is a list"),
         # Composite indexes.
         ({"indexes": [{"collectionGroup": "c"}]}, "an entry lacks 'fields'"),
         (index(), "an index of c has no fields"),
         (index(A), "an index of c has one field, a: that belongs into fieldOverrides"),
         (index(A, NAME_UP), "has one field, a"),
+        (index(A, B, collectionGroup=""), "an index has collectionGroup '': it is a collection's"),
+        (index(A, B, collectionGroup=7), "an index has collectionGroup 7"),
+        (index(A, B, collectionGroup="c/d/e"), "an index has collectionGroup 'c/d/e'"),
+        (index(A, B, fields={}), "an index of c has fields {}: it is a list"),
+        (index(A, B, {**A, "order": DOWN}), "an index of c has the field a twice"),
+        (index(CONTAINS_A, B, CONTAINS_A), "an index of c has the field a twice"),
+        (index(V, V), "an index of c has the field v twice"),
         (index(A, B, unknown=1), "an index of c has 'unknown', which is not known"),
         (index(A, {**B, "unknown": 1}), "has 'unknown', which is not known"),
         (index(A, B, density="DENSE"), "has density 'DENSE': Standard edition has 'SPARSE_ALL'"),
@@ -177,9 +189,27 @@ def test_what_firebase_writes_of_each_index_is_read() -> None:
         (index(A, {"fieldPath": "b", "order": "UP"}), "give one of order"),
         (index(A, {**B, "arrayConfig": "CONTAINS"}), "give one of order"),
         (index(A, {"fieldPath": "b"}), "give one of order"),
-        (index({**V, "vectorConfig": {"flat": {}}}), "give one of order"),
+        *(
+            (index(A, {"fieldPath": "v", "vectorConfig": config}), "give one of .* vectorConfig")
+            for config in (
+                {"flat": {}},
+                {"dimension": 2},
+                {"dimension": -1, "flat": {}},
+                {"dimension": 0, "flat": {}},
+                {"dimension": 2049, "flat": {}},
+                {"dimension": True, "flat": {}},
+                {"dimension": "2", "flat": {}},
+                {"dimension": 2, "hnsw": {}},
+                {"dimension": 2, "flat": {}, "hnsw": {}},
+                {"dimension": 2, "flat": {"lists": 5}},
+                {"dimension": 2, "flat": True},
+            )
+        ),
         # Overrides.
         ({"fieldOverrides": [{"collectionGroup": "c", "fieldPath": "e"}]}, "lacks 'indexes'"),
+        (override(collectionGroup=""), "an override has collectionGroup ''"),
+        (override(collectionGroup=None), "an override has collectionGroup None"),
+        ({"fieldOverrides": [{**EXEMPT, "indexes": {}}]}, r"c\.e has indexes {}: it is a list"),
         (override(unknown=1), r"c\.e has 'unknown', which is not known; .*collectionGroup"),
         (override({"order": UP, "unknown": 1}), "has 'unknown', which is not known"),
         (override({"order": UP, "fieldPath": "e"}), "has 'fieldPath', which is not known"),
