@@ -3,6 +3,7 @@
     cli -> commands, mailbox, demo, serve      arguments; what each command does
         -> stack                               the whole: order, readiness, shutdown, faults
         -> topology, provision                 what runs; made in Pub/Sub
+            -> topology_texts, typed_yaml      its texts' patterns; files read into types
         -> state, secret_values                its folder; what is made up for it
         -> functions, smtp                     functions-framework processes; the mail catcher
         -> backends -> gcloud                  Google's emulators

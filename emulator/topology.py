@@ -8,18 +8,18 @@ Sources: https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscri
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-import yaml
 from cronsim import CronSim, CronSimError
 from msgspec import Meta
 from msgspec.structs import replace
 
+from emulator import topology_texts as text
+from emulator import typed_yaml
 from emulator.errors import SetupError
 
 
@@ -29,22 +29,16 @@ class TopologyError(SetupError):
 
 # By CPUs. https://cloud.google.com/run/docs/configuring/services/memory-limits
 _MEMORY_MIB = {1: (256, 4096), 2: (256, 8192), 4: (2048, 16_384), 8: (4096, 32_768)}
-_FUNCTION_NAME = re.compile(r"[a-z][a-z0-9-]{4,23}[a-z0-9]")
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a second entry of a name is an error, and does not replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[object] = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} stands twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
+_SCHEDULED_SECONDS = 1800  # the longest attempt_deadline of Cloud Scheduler
+# Parts of a stack, and accounts that Terraform makes beside the functions'.
+_TAKEN_NAMES = {"build-functions", "deployer", "firestore", "pubsub"}
+# What a function finds without being told, from us or from Cloud Run.
+# https://cloud.google.com/run/docs/container-contract#env-vars
+_GIVEN_VARIABLES = {
+    *("ACK_DEADLINE_SECONDS", "FUNCTION_TIMEOUT_SECONDS", "GOOGLE_CLOUD_PROJECT", "THREADS"),
+    *("FUNCTION_SIGNATURE_TYPE", "FUNCTION_TARGET", "K_CONFIGURATION", "K_REVISION", "K_SERVICE"),
+    "PORT",
+}
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +51,7 @@ class Schema(_Entry, frozen=True):
     `encoding` is that of the messages; it is in this one place for who writes and who checks.
     """
 
-    definition: str
+    definition: text.Definition
     encoding: Literal["JSON", "BINARY"]
 
 
@@ -85,7 +79,7 @@ class Trigger(_Entry, frozen=True):
 
     http: bool = False
     push: Subscription | None = None
-    schedule: str | None = None
+    schedule: text.Schedule | None = None
 
 
 class Function(_Entry, frozen=True):
@@ -95,8 +89,8 @@ class Function(_Entry, frozen=True):
     names variables that each deployment gives. `example` is a body to try it with.
     """
 
-    source: str
-    entry_point: str
+    source: text.Folder
+    entry_point: text.Identifier
     trigger: Trigger
     timeout_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
     memory_mib: Annotated[int, Meta(ge=256, le=32_768)] = 512
@@ -104,11 +98,11 @@ class Function(_Entry, frozen=True):
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 4
     max_instances: Annotated[int, Meta(ge=1, le=1000)] = 10
     firestore: bool = False
-    publishes: Mapping[str, str] = {}
-    environment: Mapping[str, str] = {}
-    per_deployment: tuple[str, ...] = ()
-    local: Mapping[str, str] = {}
-    secrets: Mapping[str, str] = {}
+    publishes: Mapping[text.Variable, str] = {}
+    environment: Mapping[text.Variable, text.Value] = {}
+    per_deployment: tuple[text.Variable, ...] = ()
+    local: Mapping[text.Variable, text.Value] = {}
+    secrets: Mapping[text.Variable, str] = {}
     example: Mapping[str, str] = {}
 
 
@@ -121,29 +115,29 @@ class Secret(_Entry, frozen=True):
 class TtlPolicy(_Entry, frozen=True):
     """Documents of the collection group are deleted after the moment in `field`."""
 
-    collection: str
-    field: str
+    collection: text.Collection
+    field: text.FieldPath
 
 
 class UnindexedField(_Entry, frozen=True):
     """A field that Firestore keeps no index on by itself; "*" is every field of the collection."""
 
-    collection: str
-    field: str
+    collection: text.Collection
+    field: text.FieldPathOrAll
 
 
 class IndexField(_Entry, frozen=True):
     """One field of a composite index."""
 
-    field_path: str
+    field_path: text.FieldPath
     order: Literal["ASCENDING", "DESCENDING"]
 
 
 class Index(_Entry, frozen=True):
-    """A composite index of a collection."""
+    """A composite index of a collection; one of a single field would be no composite one."""
 
-    collection: str
-    fields: tuple[IndexField, ...]
+    collection: text.Collection
+    fields: Annotated[tuple[IndexField, ...], Meta(min_length=2, max_length=100)]
 
 
 class Firestore(_Entry, frozen=True):
@@ -174,10 +168,10 @@ class Firestore(_Entry, frozen=True):
 class Topology(_Entry, frozen=True):
     """What the file says; each mapping is by name. `subscriptions` are those that are pulled."""
 
-    topics: Mapping[str, Topic]
-    subscriptions: Mapping[str, Subscription] = {}
-    functions: Mapping[str, Function] = {}
-    secrets: Mapping[str, Secret] = {}
+    topics: Mapping[text.PubsubName, Topic]
+    subscriptions: Mapping[text.PubsubName, Subscription] = {}
+    functions: Mapping[text.FunctionName, Function] = {}
+    secrets: Mapping[text.SecretName, Secret] = {}
     firestore: Firestore = Firestore()
 
     @classmethod
@@ -188,11 +182,10 @@ class Topology(_Entry, frozen=True):
             TopologyError: it cannot be read, or says something that cannot be.
         """
         try:
-            loader = _UniqueKeys(path.read_text(encoding="utf-8"))
-            loader.name = path.name
-            return cls.parse(loader.get_single_data(), str(path))
-        except (OSError, yaml.YAMLError) as error:
+            document = typed_yaml.read(path)
+        except typed_yaml.MisfitError as error:
             raise TopologyError(f"{path}: {error}") from error
+        return cls.parse(document, str(path))
 
     @classmethod
     def parse(cls, document: object, where: str = "topology") -> Self:
@@ -202,10 +195,9 @@ class Topology(_Entry, frozen=True):
             TopologyError: as `load`.
         """
         try:
-            made = msgspec.convert(document, cls)
-        except msgspec.ValidationError as error:
-            at = _named(error, document) if isinstance(document, Mapping) else str(error)
-            raise TopologyError(f"{where}: {at}") from error
+            made = typed_yaml.fit(document, cls)
+        except typed_yaml.MisfitError as error:
+            raise TopologyError(f"{where}: {error}") from error
         if problems := list(made._problems()):
             raise TopologyError("\n".join(f"{where}: {problem}" for problem in problems))
         return made
@@ -274,14 +266,28 @@ class Topology(_Entry, frozen=True):
                 yield f"{at}: dead_letter_topic and max_delivery_attempts go together"
             if sub.minimum_backoff_seconds > sub.maximum_backoff_seconds:
                 yield f"{at}: minimum_backoff_seconds is more than maximum_backoff_seconds"
+        for section in ("topics", "subscriptions", "functions"):
+            for name in getattr(self, section):
+                if name.startswith("goog"):
+                    yield f"{section}.{name}: names that begin with goog are Google's own"
         for name, function in self.functions.items():
             for problem in self._function_problems(name, function):
                 yield f"functions.{name}{problem}"
+        told: dict[str, list[object]] = {
+            "ttl": [one.collection for one in self.firestore.ttl],
+            "unindexed": list(self.firestore.unindexed),
+            "indexes": list(self.firestore.indexes),
+        }
+        for section, entries in told.items():
+            for number, one in enumerate(entries):
+                if one in entries[:number]:
+                    again = "a collection's second" if section == "ttl" else "is there already"
+                    yield f"firestore.{section}[{number}]: {again}"
 
     def _function_problems(self, name: str, function: Function) -> Iterator[str]:
         trigger, push = function.trigger, function.trigger.push
-        if not _FUNCTION_NAME.fullmatch(name):
-            yield ": a name has 6 to 25 lower-case letters, digits and hyphens: it names accounts"
+        if name in _TAKEN_NAMES or name.startswith("call-"):
+            yield ": this name has something else already: choose another"
         if name in self.subscriptions:
             yield ": there is a subscription of this name"
         if trigger.http + (push is not None) + (trigger.schedule is not None) != 1:
@@ -295,7 +301,9 @@ class Topology(_Entry, frozen=True):
             if push.ack_deadline_seconds < function.timeout_seconds:
                 yield ".timeout_seconds: longer than the ack deadline of its push"
         if trigger.schedule is not None:
-            try:
+            if function.timeout_seconds > _SCHEDULED_SECONDS:
+                yield f".timeout_seconds: {_SCHEDULED_SECONDS} is the most with a schedule"
+            try:  # what a pattern cannot say (5-1, the 30th of February) is refused here alone
                 CronSim(trigger.schedule, datetime.now(UTC))
             except CronSimError as error:
                 yield f".trigger.schedule: {trigger.schedule!r}: {error}"
@@ -307,7 +315,17 @@ class Topology(_Entry, frozen=True):
                 yield f".secrets.{variable}: there is no secret {secret!r}"
         for variable in function.per_deployment:
             if variable not in function.local:
-                yield f".per_deployment: {variable} has no value in `local`"
+                yield f".per_deployment.{variable}: has no value in `local`"
+        given = _GIVEN_VARIABLES.union(
+            *((f"{prefix}_TOPIC", f"{prefix}_ENCODING") for prefix in function.publishes)
+        )
+        of_secrets = {*function.secrets, *(f"{variable}_FILE" for variable in function.secrets)}
+        for section in ("environment", "local", "per_deployment", "secrets"):
+            for variable in getattr(function, section):
+                if variable in given:
+                    yield f".{section}.{variable}: is given, by what else is said or by Cloud Run"
+                elif section != "secrets" and variable in of_secrets:
+                    yield f".{section}.{variable}: is one of `secrets`"
 
     def with_push(self, name: str, **changes: Any) -> Self:
         """The same with some settings of one function's push subscription changed."""
@@ -328,37 +346,8 @@ class Topology(_Entry, frozen=True):
         return self.with_function(function, local={**self.functions[function].local, **variables})
 
 
-_ENTRIES = {
-    "topics": Topic,
-    "subscriptions": Subscription,
-    "functions": Function,
-    "secrets": Secret,
-}
-
-
-def _named(error: msgspec.ValidationError, document: Mapping[str, Any]) -> str:
-    """The place of an error and what is wrong there: "topics.user.created.encodin: ..."."""
-    what, place = _parted(error)
-    section, of_an_entry, _ = place.partition("[...]")  # msgspec leaves out which
-    if of_an_entry and section in _ENTRIES:
-        for name, entry in document[section].items():
-            try:
-                msgspec.convert(entry, _ENTRIES[section])
-            except msgspec.ValidationError as found:
-                what, inside = _parted(found)
-                return ".".join(filter(None, (section, name, inside))) + f": {what}"
-    return f"{place or 'topology'}: {what}"
-
-
-def _parted(error: msgspec.ValidationError) -> tuple[str, str]:
-    """What is wrong, and where: a key that is unknown or missing is part of the place."""
-    what, _, at = str(error).partition(" - at ")
-    place = at.rpartition("`$")[2].strip("`").removeprefix(".")
-    if key := re.fullmatch(r"Object (?:contains unknown|missing required) field `(\w+)`?", what):
-        place = f"{place}.{key[1]}".removeprefix(".")
-    return what, place
-
-
 def json_schema() -> str:
     """The JSON Schema of the file, for editors and for Terraform."""
-    return json.dumps(msgspec.json.schema(Topology), indent=2) + "\n"
+    written = json.dumps(msgspec.json.schema(Topology), indent=2)
+    # The end of the text, which Python's `$` is not: it lets a line break follow.
+    return written.replace(r"\\Z", "$") + "\n"

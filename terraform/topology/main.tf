@@ -83,6 +83,19 @@ locals {
     ]
   ])
 
+  # What stands in maps and lists that are not of tables.
+  items = flatten([
+    for value in local.values : [
+      for wanted in value.schemas : try([
+        for key, item in value.value : {
+          at      = can(wanted.items) ? "${value.at}[${key}]" : "${value.at}.${key}"
+          value   = item
+          schemas = [try(wanted.items, wanted.additionalProperties)]
+        } if can(wanted.items.type) || can(wanted.additionalProperties.type)
+      ], [])
+    ]
+  ])
+
   not_tables = [for table in local.tables : "${table.at}: is not a table" if !can(keys(table.value))]
   misspelt   = [for value in local.values : "${value.at}: there is no such key" if value.schemas == []]
   missing = flatten([
@@ -91,23 +104,32 @@ locals {
       "${trimprefix("${table.at}.${key}", "topology.")}: is missing"
     ]
   ])
+  misnamed = flatten([
+    for value in local.values : [
+      for wanted in value.schemas : [
+        for name in try(keys(value.value), []) : "${value.at}.${name}: is not ${wanted.propertyNames.description}"
+        if can(wanted.propertyNames) && !can(regex(wanted.propertyNames.pattern, name))
+      ]
+    ]
+  ])
   # `==` is false for values of two types: that tells the text "60" from the number 60.
   unfit = [
-    for value in local.values :
-    "${value.at}: ${substr(jsonencode(value.value), 0, 60)} is not ${join(" or ", [for s in value.schemas : jsonencode(s)])}"
+    for value in concat(local.values, local.items) :
+    "${value.at}: ${substr(jsonencode(value.value), 0, 60)} is not ${join(" or ", [
+      for wanted in value.schemas : try(wanted.description, jsonencode(wanted))
+    ])}"
     if value.schemas != [] && !anytrue([
       for wanted in value.schemas : try(
         can(wanted.enum) ? anytrue([for allowed in wanted.enum : value.value == allowed]) :
-        can(wanted["$ref"]) ? can(keys(value.value)) :
+        try(wanted.type, "object") == "object" ? can(keys(value.value)) : # without a type it is a $ref
         wanted.type == "null" ? value.value == null :
         wanted.type == "boolean" ? value.value == true || value.value == false :
-        wanted.type == "string" ? value.value != null && value.value == tostring(value.value) :
-        wanted.type == "array" ? !can(keys(value.value)) && alltrue([
-          for item in value.value : can(wanted.items["$ref"]) ? true : item == tostring(item)
-        ]) :
-        wanted.type == "object" ? can(keys(value.value)) && alltrue([
-          for item in value.value : can(wanted.additionalProperties["$ref"]) ? true : item == tostring(item)
-        ]) :
+        wanted.type == "string" ? value.value != null && value.value == tostring(value.value) && (
+          can(wanted.pattern) ? can(regex(wanted.pattern, value.value)) : true
+        ) :
+        wanted.type == "array" ? !can(keys(value.value)) &&
+        length([for item in value.value : item]) >= try(wanted.minItems, 0) &&
+        length(value.value) <= try(wanted.maxItems, length(value.value)) :
         value.value == tonumber(value.value) &&
         value.value >= wanted.minimum && value.value <= wanted.maximum &&
         (wanted.type == "number" || value.value == floor(value.value)),
@@ -115,7 +137,7 @@ locals {
       )
     ])
   ]
-  misshapen = concat(local.not_tables, local.misspelt, local.missing, local.unfit)
+  misshapen = concat(local.not_tables, local.misspelt, local.missing, local.misnamed, local.unfit)
 
   # What follows reads keys that only a file of the right shape has.
   shaped = merge(

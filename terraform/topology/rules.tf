@@ -25,22 +25,22 @@ locals {
     [for name, push in local.pushed : merge(push, { at = "functions.${name}.trigger.push" })],
   )
   kept = [for name, subscription in local.pulled : subscription.topic]
-  # unix-cron: minute, hour, day of the month, month, day of the week.
-  cron_ranges = [
-    "[0-5]?[0-9]", "(?:1?[0-9]|2[0-3])", "(?:[12]?[0-9]|3[01])", "(?:1[0-2]|0?[0-9]|[A-Za-z]{3})",
-    "(?:[0-7]|[A-Za-z]{3})",
-  ]
-  cron_fields = [
-    for range in local.cron_ranges :
-    "(?:\\*|${range}(?:-${range})?)(?:/[0-9]+)?(?:,(?:\\*|${range}(?:-${range})?)(?:/[0-9]+)?)*"
-  ]
   memory_mib = { # by CPUs: https://cloud.google.com/run/docs/configuring/services/memory-limits
     1 = [256, 4096]
     2 = [256, 8192]
     4 = [2048, 16384]
     8 = [4096, 32768]
   }
-  cron = "^${join(" +", local.cron_fields)}$"
+  scheduled_seconds = 1800 # the longest attempt_deadline of Cloud Scheduler
+  # Parts of a stack, and accounts that Terraform makes beside the functions'.
+  taken_names = ["build-functions", "deployer", "firestore", "pubsub"]
+  # What a function finds without being told, from us or from Cloud Run.
+  # https://cloud.google.com/run/docs/container-contract#env-vars
+  given_variables = [
+    "ACK_DEADLINE_SECONDS", "FUNCTION_TIMEOUT_SECONDS", "GOOGLE_CLOUD_PROJECT", "THREADS",
+    "FUNCTION_SIGNATURE_TYPE", "FUNCTION_TARGET", "K_CONFIGURATION", "K_REVISION", "K_SERVICE",
+    "PORT",
+  ]
 
   subscription_problems = flatten([
     for s in local.all_subscriptions : [
@@ -61,9 +61,9 @@ locals {
   ])
   function_problems = flatten([
     for name, f in local.functions : [
-      can(regex("^[a-z][a-z0-9-]{4,23}[a-z0-9]$", name)) ? [] : [
-        "functions.${name}: a name has 6 to 25 lower-case letters, digits and hyphens: it names accounts"
-      ],
+      contains(local.taken_names, name) || startswith(name, "call-") ? [
+        "functions.${name}: this name has something else already: choose another"
+      ] : [],
       can(local.pulled[name]) ? ["functions.${name}: there is a subscription of this name"] : [],
       length([for one in [f.trigger.http, f.trigger.push != null, f.trigger.schedule != null] : one if one]) == 1 ? [] : [
         "functions.${name}.trigger: exactly one of http, push, schedule"
@@ -77,8 +77,8 @@ locals {
       try(f.trigger.push.ack_deadline_seconds >= f.timeout_seconds, true) ? [] : [
         "functions.${name}.timeout_seconds: longer than the ack deadline of its push"
       ],
-      f.trigger.schedule == null || can(regex(local.cron, f.trigger.schedule)) ? [] : [
-        "functions.${name}.trigger.schedule: \"${f.trigger.schedule}\" is not unix-cron"
+      f.trigger.schedule == null || f.timeout_seconds <= local.scheduled_seconds ? [] : [
+        "functions.${name}.timeout_seconds: ${local.scheduled_seconds} is the most with a schedule"
       ],
       [
         for prefix, topic in f.publishes : "functions.${name}.publishes.${prefix}: there is no topic \"${topic}\""
@@ -89,10 +89,57 @@ locals {
         if !can(local.secrets[secret])
       ],
       [
-        for variable in f.per_deployment : "functions.${name}.per_deployment: ${variable} has no value in `local`"
-        if !can(f.local[variable])
+        for variable in f.per_deployment :
+        "functions.${name}.per_deployment.${variable}: has no value in `local`" if !can(f.local[variable])
+      ],
+      [
+        for section, variables in local.variables[name] : [
+          for variable in variables : "functions.${name}.${section}.${variable}: is given, by what else is said or by Cloud Run"
+          if contains(local.given[name], variable)
+        ]
+      ],
+      [
+        for section, variables in local.variables[name] : [
+          for variable in variables : "functions.${name}.${section}.${variable}: is one of `secrets`"
+          if section != "secrets" && (can(f.secrets[variable]) || can(f.secrets[trimsuffix(variable, "_FILE")]))
+        ]
       ],
     ]
   ])
-  problems = concat(local.misshapen, local.subscription_problems, local.function_problems)
+  variables = {
+    for name, f in local.functions : name => {
+      environment    = keys(f.environment)
+      local          = keys(f.local)
+      per_deployment = f.per_deployment
+      secrets        = keys(f.secrets)
+    }
+  }
+  given = {
+    for name, f in local.functions : name => concat(
+      local.given_variables, flatten([for prefix in keys(f.publishes) : ["${prefix}_TOPIC", "${prefix}_ENCODING"]]),
+    )
+  }
+  name_problems = flatten([
+    for section in ["topics", "subscriptions", "functions"] : [
+      for name in keys(local.shaped[section]) : "${section}.${name}: names that begin with goog are Google's own"
+      if startswith(name, "goog")
+    ]
+  ])
+  firestore_problems = concat(
+    [
+      for number, policy in local.firestore.ttl : "firestore.ttl[${number}]: a collection's second"
+      if index(local.firestore.ttl[*].collection, policy.collection) < number
+    ],
+    [
+      for number, one in local.firestore.unindexed : "firestore.unindexed[${number}]: is there already"
+      if index(local.firestore.unindexed, one) < number
+    ],
+    [
+      for number, one in local.firestore.indexes : "firestore.indexes[${number}]: is there already"
+      if index(local.firestore.indexes, one) < number
+    ],
+  )
+  problems = concat(
+    local.misshapen, local.name_problems, local.subscription_problems, local.function_problems, local.firestore_problems,
+  )
 }

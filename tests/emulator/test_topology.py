@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emulator.topology import Topology, TopologyError, json_schema
-from tests.topologies import FILE, SPOILT, refused_at, spoilt
+from tests.topologies import ABSENT, FILE, RELAY, SEND, SPOILT, refused_at, spoilt
 
 
 @pytest.mark.parametrize(("path", "value", "named"), SPOILT)
@@ -38,17 +38,64 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path: Path) -> None:
         Topology.load(broken)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff",
+        b"topics: 2026-99-99",
+        b"topics: !!int x",
+        b"topics: !!bool x",
+        b"topics: .nan",
+        b'topics: "\\ud800"',
+        b"[" * 3000,
+        b"topics: {[a]: b}",
+        b"",
+        b"topics: &all {abc: *all}",
+    ],
+)
+def test_whatever_a_file_holds_the_error_names_the_file(tmp_path: Path, content: bytes) -> None:
+    """PyYAML has errors of its own for few of these."""
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(content)
+    with pytest.raises(TopologyError, match=r"odd\.yaml: "):
+        Topology.load(file)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("topics.user!created.schema.encoding", "XML", "Expected one of BINARY, JSON"),
+        (f"{SEND}.cpu", 3, "Expected one of 1, 2, 4, 8"),
+        (f"{SEND}.environment", {"a": "b"}, "Expected capital letters, digits and underscores"),
+        (f"{SEND}.per_deployment", ["a"], "Expected capital letters, digits and underscores"),
+        (f"{SEND}.trigger", {"schedule": "daily"}, "Expected unix-cron, such as"),
+        ("functions.send-email.entry_point", ABSENT, "is missing"),
+    ],
+)
+def test_an_error_says_what_belongs_there(path: str, value: object, told: str) -> None:
+    """And not a pattern."""
+    with pytest.raises(TopologyError, match=f": {told}"):
+        Topology.parse(spoilt(path, value))
+
+
+@pytest.mark.parametrize("schedule", ["5-1 * * * *", "0 0 30 2 *"])
+def test_a_schedule_that_never_comes_is_refused_here_alone(schedule: str) -> None:
+    """A pattern cannot say it, so Terraform takes it."""
+    with pytest.raises(TopologyError, match=r"relay-outbox\.trigger\.schedule"):
+        Topology.parse(spoilt(f"{RELAY}.trigger.schedule", schedule))
+
+
 def test_a_name_that_stands_twice_is_refused_by_its_line(tmp_path: Path) -> None:
     """YAML readers take the last one, without a word."""
     file = tmp_path / "twice.yaml"
     file.write_text("topics:\n  events: {}\n  events: {}\n")
-    with pytest.raises(TopologyError, match=r"(?s)twice\.yaml: 'events' stands twice.*line 3"):
+    with pytest.raises(TopologyError, match=r"(?s)twice\.yaml: .*'events' stands twice.*line 3"):
         Topology.load(file)
 
 
 def test_a_name_that_is_a_number_is_refused() -> None:
     """YAML makes one of it; a name is text."""
-    with pytest.raises(TopologyError, match="topics: Expected `str`, got `int`"):
+    with pytest.raises(TopologyError, match=r"topics\.1: Expected `str`, got `int`"):
         Topology.parse({"topics": {1: {}}})
 
 
@@ -78,6 +125,15 @@ def test_what_follows_from_an_entry_is_derived() -> None:
         "FUNCTION_TIMEOUT_SECONDS": "30",
         "ACK_DEADLINE_SECONDS": "60",
     }
+
+
+def test_events_without_a_schema_are_json() -> None:
+    """A topic that takes any message gets what is easiest to read."""
+    publishes = {"DEAD": "user.created.dead-letter"}
+    topology = Topology.load(FILE).with_function("send-email", publishes=publishes)
+    derived = topology.derived_environment("send-email")
+    assert derived["DEAD_TOPIC"] == "user.created.dead-letter"
+    assert derived["DEAD_ENCODING"] == "JSON"
 
 
 def test_the_schema_for_editors_and_terraform_is_that_of_the_code() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import yaml
 
 from emulator.topology import Topology
 from tests.terraform.conftest import Plan
-from tests.topologies import FILE, SPOILT, refused_at, spoilt
+from tests.topologies import FILE, RELAY, SPOILT, refused_at, spoilt
 
 
 @pytest.mark.parametrize(("path", "value", "named"), SPOILT)
@@ -41,6 +42,23 @@ def test_both_read_the_same_topology_with_the_same_defaults(
     """Every value that Terraform deploys is the one that the local cloud runs."""
     document = yaml.safe_load(FILE.read_text())
     assert planned(document)["topology"] == _expected(Topology.load(FILE))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["*/5 8-17/2 1,15,20-31 JAN-MAR,12 MON-FRI", "05 00 01 01 7", "0  23 * * SUN", "59 * * * 0-7"],
+)
+def test_whatever_schedule_cloud_scheduler_takes_both_take(
+    planned: Callable[..., Any], tmp_path: Path, schedule: str
+) -> None:
+    """And a number with a fraction of nothing is a whole one to both."""
+    document = spoilt(f"{RELAY}.trigger.schedule", schedule)
+    document["functions"]["relay-outbox"]["timeout_seconds"] = 60.0
+    document["functions"]["relay-outbox"]["environment"] = {"LINES": "one\ntwo\n"}
+    there = planned(document)["topology"]
+    here = Topology.load(tmp_path / "some.yaml")
+    assert there == _expected(here)
+    assert here.functions["relay-outbox"].timeout_seconds == 60
 
 
 def test_a_topology_with_nothing_but_topics_is_one(planned: Callable[..., Any]) -> None:
