@@ -145,11 +145,6 @@ class Stack:
     def _function(self, name: str) -> FunctionProcess:
         function = self.topology.functions[name]
         secrets = self.state.secrets(self.topology.secrets)
-        places = {
-            "smtp_host": self.settings.host,
-            "smtp_port": str(self._ports["smtp"]),
-        }
-        local = {variable: text.format_map(places) for variable, text in function.local.items()}
         return FunctionProcess(
             name,
             function,
@@ -167,7 +162,7 @@ class Stack:
                     for variable, secret in function.secrets.items()
                     if secret in secrets
                 },
-                **local,
+                **function.local_at(self.settings.host, self._ports["smtp"]),
             },
             leash=self._leash,
             sink=self._log.sink(name),

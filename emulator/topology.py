@@ -105,6 +105,13 @@ class Function(_Entry, frozen=True):
     secrets: Mapping[text.Variable, str] = {}
     example: Mapping[str, str] = {}
 
+    def local_at(self, smtp_host: str, smtp_port: int) -> dict[str, str]:
+        """`local` with the mail server's address in its place; other braces stay as they are."""
+        return {
+            variable: value.replace("{smtp_host}", smtp_host).replace("{smtp_port}", str(smtp_port))
+            for variable, value in self.local.items()
+        }
+
 
 class Secret(_Entry, frozen=True):
     """A secret and what makes its value; `external`: nothing here does."""

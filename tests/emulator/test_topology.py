@@ -127,6 +127,14 @@ def test_what_follows_from_an_entry_is_derived() -> None:
     }
 
 
+def test_the_mail_servers_address_is_put_in_and_other_braces_stay() -> None:
+    """A value may be JSON, or a template of its own."""
+    local = {"AT": "{smtp_host}:{smtp_port}", "JSON": '{"a": {}}', "ODD": "{0} {smtp_user} }{"}
+    function = Topology.load(FILE).with_environment("send-email", **local).functions["send-email"]
+    taken = function.local_at("127.0.0.1", 25)
+    assert {name: taken[name] for name in local} == local | {"AT": "127.0.0.1:25"}
+
+
 def test_events_without_a_schema_are_json() -> None:
     """A topic that takes any message gets what is easiest to read."""
     publishes = {"DEAD": "user.created.dead-letter"}
