@@ -127,7 +127,7 @@ async def provision(
     base URL.
 
     Raises:
-        SetupError: Pub/Sub refuses something; what it said.
+        SetupError: Pub/Sub refuses something, with what it said; a definition cannot be read.
     """
     async with grpc.aio.insecure_channel(address) as channel:
         publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
@@ -139,7 +139,7 @@ async def provision(
                 schemas = SchemaServiceAsyncClient(
                     transport=SchemaServiceGrpcAsyncIOTransport(channel=channel)
                 )
-                definition = (definitions / topic.schema.definition).read_text(encoding="utf-8")
+                definition = _text(definitions / topic.schema.definition)
                 schema = _schema_request(project, name, definition)
                 await _create(f"schema {name}", schemas.create_schema, schema)
             made = topic_request(project, name, topic)
@@ -147,6 +147,13 @@ async def provision(
         for name, wanted in {**topology.subscriptions, **topology.pushes}.items():
             request = subscription_request(project, name, wanted, push_urls.get(name))
             await _create(f"subscription {name}", subscriber.create_subscription, request)
+
+
+def _text(definition: Path) -> str:
+    try:
+        return definition.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"{definition}: cannot be read as UTF-8: {error}") from error
 
 
 def _schema_request(project: str, topic: str, definition: str) -> types.CreateSchemaRequest:

@@ -1,11 +1,13 @@
 """The topology as it is put into a Pub/Sub."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from google.pubsub_v1 import types
 
-from emulator.provision import for_backend, subscription_request, topic_request
+from emulator.errors import SetupError
+from emulator.provision import for_backend, provision, subscription_request, topic_request
 from emulator.topology import Subscription, Topology
 
 TOPOLOGY = Topology.load(Path(__file__).parents[2] / "terraform/topology.yaml")
@@ -34,6 +36,18 @@ def test_a_topic_is_made_with_its_schema_and_without() -> None:
     assert made.message_retention_duration.total_seconds() == 604_800
     plain = topic_request("p", "x", TOPOLOGY.topics["user.created.dead-letter"])
     assert not types.Topic.pb(plain).HasField("schema_settings")
+
+
+def test_a_definition_that_is_not_text_is_named(tmp_path: Path) -> None:
+    """Before Pub/Sub is asked for anything."""
+    file = tmp_path / "shared/user_created.proto"
+    file.parent.mkdir()
+    file.write_bytes(b"\xff")
+    making = provision(
+        TOPOLOGY, project="p", address="127.0.0.1:1", definitions=tmp_path, push_urls={}
+    )
+    with pytest.raises(SetupError, match=f"{file}: cannot be read as UTF-8"):
+        asyncio.run(making)
 
 
 def test_a_fraction_of_a_second_of_backoff_is_kept() -> None:
