@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from emulator.errors import SetupError
 from emulator.secret_values import made_up
 from emulator.topology import Secret
@@ -44,10 +46,14 @@ class StateDir:
 
         Raises:
             StateTakenError: another stack holds it.
+            SetupError: nothing can be kept there.
         """
-        for folder in (self.path, self.logs, self.mail):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for folder in (self.path, self.logs, self.mail):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -57,6 +63,8 @@ class StateDir:
                 "started, or start another with --state-dir"
             ) from error
         self._lock = lock
+        # One that was killed leaves it.
+        (self.path / "stack.json").unlink(missing_ok=True)
 
     def release(self) -> None:
         """Unlock; what is in the folder stays."""
@@ -73,34 +81,61 @@ class StateDir:
         """What `write_stack` said.
 
         Raises:
-            NoStackError: no stack runs here; one that was killed does not count.
+            NoStackError: no stack runs here, or not yet; one that was killed does not count.
+            SetupError: the folder cannot be looked into.
         """
         nothing = NoStackError(f"no stack runs in {self.path}: start one with `make up`")
         try:
             lock = os.open(self.path / "lock", os.O_RDWR)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise nothing from error
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            facts: dict[str, Any] = json.loads((self.path / "stack.json").read_text())
+            try:
+                facts: dict[str, Any] = json.loads((self.path / "stack.json").read_text())
+            except FileNotFoundError as error:
+                raise NoStackError(f"the stack in {self.path} is starting: try again") from error
             return facts
         finally:
             os.close(lock)
         raise nothing
 
     def secrets(self, wanted: Mapping[str, Secret]) -> dict[str, str]:
-        """A value for each secret that can be made up: the one there is, or a new one, kept."""
+        """A value for each secret that can be made up: the one there is, or a new one, kept.
+
+        A value that is not of the secret's kind, for its kind was changed, is made anew.
+
+        Raises:
+            SetupError: what was kept cannot be read.
+        """
         file = self.path / "secrets.json"
-        known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
-        values = {
-            name: known.get(name) or made_up(secret.kind, f"local-{secrets.token_hex(4)}")
-            for name, secret in wanted.items()
-            if secret.kind != "external"
-        }
-        if values != known:
+        known: dict[str, str] = {}
+        try:
+            if file.exists():
+                known = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError) as error:
+            raise SetupError(f"{file} cannot be read: delete it, it is made again") from error
+        values: dict[str, str] = {}
+        for name, secret in wanted.items():
+            if secret.kind == "external":
+                continue
+            value = known.get(name, "")
+            # Of the two kinds one is JSON, and base64 has no brace.
+            if not value or value.startswith("{") != (secret.kind == "key_set"):
+                value = made_up(secret.kind, f"local-{secrets.token_hex(4)}")
+            values[name] = value
+        if not values.items() <= known.items():
             self._write("secrets.json", {**known, **values})
         return values
+
+    def _unusable(self, error: OSError) -> SetupError:
+        return SetupError(
+            f"{self.path} cannot be a stack's folder: {error.strerror}: choose another with "
+            "--state-dir"
+        )
 
     def _write(self, name: str, content: Mapping[str, object]) -> None:
         unfinished = self.path / f"{name}.part"

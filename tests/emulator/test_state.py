@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.errors import SetupError
 from emulator.loglines import MergedLog, readable
 from emulator.state import NoStackError, StateDir, StateTakenError
 from emulator.topology import Secret
@@ -52,6 +53,62 @@ def test_secrets_are_made_once_strong_and_readable_by_their_owner_alone(tmp_path
     keys = json.loads(made["pepper"])
     assert len(base64.b64decode(keys["keys"][keys["current"]], validate=True)) == 32
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_a_secret_whose_kind_is_changed_gets_a_new_value_and_no_other_does(tmp_path: Path) -> None:
+    """The old one is not what the function takes."""
+    key, key_set = Secret(kind="key"), Secret(kind="key_set")
+    state = StateDir(tmp_path)
+    first = state.secrets({"one": key, "two": key_set, "three": key})
+    second = state.secrets({"one": key_set, "two": key, "three": key})
+    assert json.loads(second["one"])["keys"]
+    assert len(base64.b64decode(second["two"], validate=True)) == 32
+    assert second["three"] == first["three"]
+    assert state.secrets({"one": key_set})["one"] == second["one"]
+
+
+def test_secrets_are_written_only_when_one_is_new(tmp_path: Path) -> None:
+    """What another branch's topology named is kept, and is no reason to write."""
+    state, file = StateDir(tmp_path), tmp_path / "secrets.json"
+    state.secrets({"one": Secret(kind="key"), "two": Secret(kind="key")})
+    written = file.stat().st_ino  # a new content is a new file
+    state.secrets({"one": Secret(kind="key")})
+    assert file.stat().st_ino == written
+    state.secrets({"three": Secret(kind="key")})
+    assert set(json.loads(file.read_text())) == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize("content", [b"{", b"5", b'{"one": 5}', b"\xff"])
+def test_secrets_that_cannot_be_read_are_named_and_not_shown(
+    tmp_path: Path, content: bytes
+) -> None:
+    """Deleting them is what helps."""
+    file = tmp_path / "secrets.json"
+    file.write_bytes(content)
+    with pytest.raises(SetupError) as caught:
+        StateDir(tmp_path).secrets({"one": Secret(kind="key")})
+    assert str(caught.value) == f"{file} cannot be read: delete it, it is made again"
+
+
+def test_a_folder_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    """A file stands in its place."""
+    file = tmp_path / "a-file"
+    file.touch()
+    for path in (file, file / "below", Path("/proc/nowhere")):
+        with pytest.raises(SetupError, match=f"{path} cannot be.*--state-dir"):
+            StateDir(path).take()
+        with pytest.raises(NoStackError):
+            StateDir(path).read_stack()
+
+
+def test_a_stack_that_is_starting_is_no_stack_yet(tmp_path: Path) -> None:
+    """What a killed one left there is not taken for it."""
+    (tmp_path / "stack.json").write_text("{}")
+    state = StateDir(tmp_path)
+    state.take()
+    with pytest.raises(NoStackError, match="is starting"):
+        StateDir(tmp_path).read_stack()
+    state.release()
 
 
 @pytest.mark.parametrize(
