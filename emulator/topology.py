@@ -290,6 +290,9 @@ class Topology(_Entry, frozen=True):
                 if one in entries[:number]:
                     again = "a collection's second" if section == "ttl" else "is there already"
                     yield f"firestore.{section}[{number}]: {again}"
+        for number, index in enumerate(self.firestore.indexes):
+            if len({one.field_path for one in index.fields}) < len(index.fields):
+                yield f"firestore.indexes[{number}].fields: one stands twice"
 
     def _function_problems(self, name: str, function: Function) -> Iterator[str]:
         trigger, push = function.trigger, function.trigger.push

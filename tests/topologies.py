@@ -126,6 +126,7 @@ SPOILT: list[tuple[str, object, str]] = [
     ("firestore.unindexed", [_field("a", "b/c")], "firestore.unindexed[0].collection"),
     ("firestore.indexes", [_index()], "firestore.indexes[0].fields"),
     ("firestore.indexes", [_index("a")], "firestore.indexes[0].fields"),
+    ("firestore.indexes", [_index("a", "b", "a")], "firestore.indexes[0].fields"),
     ("firestore.indexes", [_index("a", "")], "firestore.indexes[0].fields[1].field_path"),
     ("firestore.indexes", [_index("a", "b"), _index("a", "b")], "firestore.indexes[1]"),
 ]

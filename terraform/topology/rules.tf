@@ -138,6 +138,10 @@ locals {
       for number, one in local.firestore.indexes : "firestore.indexes[${number}]: is there already"
       if index(local.firestore.indexes, one) < number
     ],
+    [
+      for number, one in local.firestore.indexes : "firestore.indexes[${number}].fields: one stands twice"
+      if length(distinct(one.fields[*].field_path)) < length(one.fields)
+    ],
   )
   problems = concat(
     local.misshapen, local.name_problems, local.subscription_problems, local.function_problems, local.firestore_problems,
