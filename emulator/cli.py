@@ -42,11 +42,15 @@ def _pair(separator: str) -> Callable[[str], tuple[str, str]]:
     return parse
 
 
-def _port(text: str) -> tuple[str, int]:
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return int(text)
+
+
+def _named_port(text: str) -> tuple[str, int]:
     name, number = _pair("=")(text)
-    if not number.isdecimal() or int(number) > 65535:
-        raise argparse.ArgumentTypeError(f"{number!r} is not a port")
-    return name, int(number)
+    return name, _port(number)
 
 
 def _stack_options(parser: Parser, state_dir: str | None) -> None:
@@ -59,7 +63,7 @@ def _stack_options(parser: Parser, state_dir: str | None) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add(
         "--port",
-        type=_port,
+        type=_named_port,
         action="append",
         default=[],
         metavar="NAME=PORT",
@@ -117,7 +121,7 @@ def _add_servers(commands: Any) -> None:
         add = one.add_argument
         add("--backend", choices=["auto", *backends.BACKENDS], default="embedded")
         add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-        add("--port", type=int, default=0, help="gRPC port (default: a free one)")
+        add("--port", type=_port, default=0, help="gRPC port (default: a free one)")
         add("--json", action="store_true", help="print the addresses as one JSON line")
         add(
             "--until-stdin-closes",
@@ -126,7 +130,7 @@ def _add_servers(commands: Any) -> None:
         )
         only = one.add_argument_group("with --backend embedded")
         add = only.add_argument
-        add("--http-port", type=int, default=0, help="HTTP port (default: a free one)")
+        add("--http-port", type=_port, default=0, help="HTTP port (default: a free one)")
         add(
             "--lenient",
             action="store_true",
@@ -138,6 +142,8 @@ def _add_servers(commands: Any) -> None:
         else:
             help_text = "refuse a query that production would refuse without an index"
             add("--require-indexes", action="store_true", help=help_text)
+            help_text = "firestore.indexes.json: indexes, fields without any, TTL policies"
+            add("--indexes", type=Path, metavar="FILE", help=help_text)
 
 
 def _parser() -> Parser:
@@ -145,7 +151,13 @@ def _parser() -> Parser:
         prog="python -m emulator",
         description="A local Google Cloud: Pub/Sub, Firestore, functions and mail.",
     )
-    parser.add_argument("--log-level", default="WARNING", help="of the emulator's own log")
+    parser.add_argument(
+        "--log-level",
+        type=str.upper,
+        choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        default="WARNING",
+        help="of the emulator's own log, on standard error",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stack_commands(commands)
     _add_servers(commands)
@@ -154,13 +166,15 @@ def _parser() -> Parser:
 
 def _serve(args: argparse.Namespace) -> Coroutine[Any, Any, int]:
     from emulator.backends import ServerSettings
-    from emulator.serve import serve
+    from emulator.serve import indexes, serve
 
     options: dict[str, object] = {"lenient": args.lenient}
     if args.command == "pubsub":
         options["min_ack_deadline_seconds"] = args.min_ack_deadline_seconds
     else:
         options["require_indexes"] = args.require_indexes
+        if args.indexes:
+            options["indexes"] = indexes(args.indexes)
     return serve(
         args.command,
         backends.choose(args.backend).backend,

@@ -53,20 +53,34 @@ class PortTakenError(SetupError):
     """A port asked for by number is in use."""
 
 
-def _can_bind(host: str, port: int) -> bool:
+class HostError(SetupError):
+    """Nothing can listen on a host, whatever the port."""
+
+
+def _refused(host: str, port: int) -> OSError | None:
+    """Why nothing can listen there; None if something can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 class Ports:
-    """Hands out ports of one host, each once."""
+    """Hands out ports of one host, each once.
+
+    Raises:
+        HostError: the host is no address of this machine.
+    """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
+        if refused := _refused(host, 0):
+            raise HostError(
+                f"{host} is not an IPv4 address of this machine ({refused.strerror}): "
+                "127.0.0.1 is one, 0.0.0.0 is all of them"
+            )
         self.host = host
         self._given: set[int] = set()
 
@@ -77,7 +91,7 @@ class Ports:
             PortTakenError: `wanted` is in use.
         """
         if wanted:
-            if wanted in self._given or not _can_bind(self.host, wanted):
+            if wanted in self._given or _refused(self.host, wanted):
                 raise PortTakenError(
                     f"port {wanted} on {self.host}, asked for by {what}, is in use: "
                     "stop what uses it, or choose another (0 takes any free one)"
@@ -85,7 +99,7 @@ class Ports:
             self._given.add(wanted)
             return wanted
         for port in random.sample(_PORTS, k=1000):
-            if port not in self._given and _can_bind(self.host, port):
+            if port not in self._given and not _refused(self.host, port):
                 self._given.add(port)
                 return port
         raise PortTakenError(f"no free port between {_PORTS.start} and {_PORTS.stop} for {what}")

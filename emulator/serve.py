@@ -7,12 +7,17 @@ It serves until it is cancelled.
 import asyncio
 import gc
 import json
+import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from emulator import backends
 from emulator.backends import BackendName, ServerSettings
+from emulator.errors import InvalidArgument, SetupError
 from emulator.gcloud import ServiceName
 from emulator.processes import Leash, Ports
 
@@ -23,12 +28,47 @@ VARIABLES: dict[ServiceName, str] = {
 
 
 async def _stdin_closed() -> None:
-    """Return when the other end of standard input is closed."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.read(65536):
-        pass
+    """Return when standard input is at its end, be it a pipe, a terminal or a file.
+
+    A thread reads it: an event loop waits for neither a file nor /dev/null.
+    """
+    if sys.stdin is None:  # closed before we began
+        return
+    source, loop, closed = sys.stdin.fileno(), asyncio.get_running_loop(), asyncio.Event()
+    os.set_blocking(source, True)
+
+    def read() -> None:
+        with suppress(OSError):  # a terminal that hung up: at its end too
+            while os.read(source, 65536):
+                pass
+        with suppress(RuntimeError):  # we are ending already, and the loop is closed
+            loop.call_soon_threadsafe(closed.set)
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    await closed.wait()
+
+
+def indexes(path: Path) -> object:
+    """What a firestore.indexes.json holds, for the option `indexes` of the embedded Firestore.
+
+    Raises:
+        SetupError: it cannot be read, or says what is not known.
+    """
+    from emulator.firestore.index_file import definitions
+    from emulator.firestore.ttl import by_group
+
+    try:
+        document = json.loads(path.read_bytes())
+        by_group(definitions(document).ttl_policies)
+    except OSError as error:
+        raise SetupError(f"--indexes {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SetupError(
+            f"--indexes {path} is not JSON (which has no comments): {error}"
+        ) from error
+    except InvalidArgument as error:
+        raise SetupError(f"--indexes {path} is refused. {error.message}") from error
+    return document
 
 
 async def serve(
@@ -41,7 +81,10 @@ async def serve(
     show: Callable[[str], None],
 ) -> int:
     """Serve until cancelled, or standard input ends; `show` takes each line to print."""
-    port = Ports(settings.host).take(settings.port, f"the {service} emulator")
+    ports = Ports(settings.host)
+    port = ports.take(settings.port, f"the {service} emulator")
+    if settings.http_port:
+        ports.take(settings.http_port, f"the {service} emulator's HTTP")
     async with Leash() as leash:
         server = await backends.start(
             service,

@@ -13,9 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from google.api_core.exceptions import FailedPrecondition
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import firestore
+from google.cloud.firestore_v1.base_query import FieldFilter
 
 ROOT = Path(__file__).parents[2]
 CHEAP = ["--set", "create-user.BCRYPT_COST=10"]
+# Entries of a firestore.indexes.json.
+A_AND_B = {
+    "collectionGroup": "things",
+    "fields": [{"fieldPath": path, "order": "ASCENDING"} for path in "ab"],
+}
+EXPIRES = {"collectionGroup": "things", "fieldPath": "expire_time", "indexes": [], "ttl": True}
 
 
 def emulator(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
@@ -141,6 +151,25 @@ def test_run_gives_a_command_the_stack_and_its_exit_code_back(stack_backend: str
     assert ran.returncode == 5, ran.stderr
 
 
+def test_the_index_that_a_refused_query_lacks_is_on_standard_error() -> None:
+    """Of a stack too, whose functions keep the client's error to themselves."""
+    source = (
+        "import os; from google.api_core.exceptions import FailedPrecondition;"
+        "from google.auth.credentials import AnonymousCredentials;"
+        "from google.cloud import firestore;"
+        "client = firestore.Client(os.environ['GOOGLE_CLOUD_PROJECT'], AnonymousCredentials())\n"
+        "try: client.collection('users').order_by('created_time').get()\n"
+        "except FailedPrecondition: pass"
+    )
+    ran = emulator("run", "--backend", "embedded", "--", sys.executable, "-c", source)
+    assert ran.returncode == 0, ran.stderr
+    assert (
+        "A query of users in projects/local-sign-up/databases/(default) was refused" in ran.stderr
+    )
+    assert "`firestore.unindexed`" in ran.stderr
+    assert '{"collectionGroup": "users", "fieldPath": "created_time", "indexes": [{' in ran.stderr
+
+
 def test_a_function_that_refuses_to_start_stops_the_stack_and_is_named(stack_backend: str) -> None:
     """A weak setting is named with what it must look like, and nothing is left running."""
     weak = ["--set", "create-user.BCRYPT_COST=4"]
@@ -160,6 +189,13 @@ def test_a_function_that_refuses_to_start_stops_the_stack_and_is_named(stack_bac
         (["up", "--backend", "embedded", "--functions", "nowhere"], 1, "nowhere/create_user"),
         (["run", "--backend", "embedded", "--", "no-such-command"], 1, "no-such-command"),
         (["mail", "--state-dir", "nowhere", "list"], 1, "make up"),
+        (["demo", "--backend", "embedded", "--host", "203.0.113.1"], 1, "203.0.113.1 is not an"),
+        (["pubsub", "--host", "999.1.1.1"], 1, "999.1.1.1 is not an IPv4 address of this machine"),
+        (["firestore", "--port", "99999"], 2, "'99999' is not a port"),
+        (["firestore", "--http-port", "99999"], 2, "'99999' is not a port"),
+        (["firestore", "--indexes", "nowhere.json"], 1, "nowhere.json cannot be read: No such"),
+        (["firestore", "--indexes", "README.md"], 1, "README.md is not JSON"),
+        (["--log-level", "LOUD", "doctor"], 2, "choose from"),
         (["dance"], 2, "invalid choice"),
     ],
 )
@@ -200,6 +236,74 @@ def test_a_taken_port_is_named(stack_backend: str) -> None:
     assert ended.returncode == 1
     assert f"port {port}" in ended.stderr
     assert "create-user" in ended.stderr
+
+
+def test_a_taken_http_port_of_an_emulator_alone_is_named() -> None:
+    """As the gRPC port is."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = str(other.getsockname()[1])
+        ended = emulator("firestore", "--http-port", port)
+    assert ended.returncode == 1
+    assert f"error: port {port} on 127.0.0.1, asked for by the firestore" in ended.stderr
+
+
+@pytest.mark.parametrize("source", [os.devnull, __file__])
+def test_until_stdin_closes_ends_at_the_end_of_whatever_it_is(source: str) -> None:
+    """/dev/null and a file, which no event loop can wait for: served, and stopped at once."""
+    with Path(source).open() as stdin:
+        ended = emulator("pubsub", "--until-stdin-closes", stdin=stdin)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "PUBSUB_EMULATOR_HOST" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({"indices": []}, "the file has 'indices'"),
+        ({"fieldOverrides": [{**EXPIRES, "fieldPath": path} for path in "ab"]}, "has one at most"),
+    ],
+)
+def test_a_refused_file_of_indexes_is_named(
+    tmp_path: Path, declared: dict[str, object], says: str
+) -> None:
+    """With what is wrong in it."""
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(declared))
+    ended = emulator("firestore", "--indexes", str(file))
+    assert ended.returncode == 1
+    assert f"error: --indexes {file} is refused. " in ended.stderr
+    assert says in ended.stderr
+
+
+def test_firestore_alone_has_the_indexes_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Declared: answered. Exempt: refused, and the log names the index."""
+    file = tmp_path / "firestore.indexes.json"
+    file.write_text(json.dumps({"indexes": [A_AND_B], "fieldOverrides": [EXPIRES]}))
+    options = ["--indexes", str(file), "--require-indexes", "--json", "--until-stdin-closes"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "emulator", "firestore", *options],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        monkeypatch.setenv(
+            "FIRESTORE_EMULATOR_HOST", json.loads(process.stdout.readline())["address"]
+        )
+        client = firestore.Client(project="indexes", credentials=AnonymousCredentials())
+        things = client.collection("things")
+        assert things.where(filter=FieldFilter("a", "==", 1)).order_by("b").get() == []
+        with pytest.raises(FailedPrecondition):
+            things.order_by("expire_time").get()
+        client.close()
+        _, log = process.communicate(timeout=60)  # closes its standard input
+        assert process.returncode == 0
+    assert "A query of things in projects/indexes/databases/(default) was refused" in log
 
 
 def test_without_googles_emulators_auto_takes_the_embedded_ones(tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emulator.processes import Leash, NotReadyError, Ports, PortTakenError, wait_for_http
+from emulator.processes import (
+    HostError,
+    Leash,
+    NotReadyError,
+    Ports,
+    PortTakenError,
+    wait_for_http,
+)
 
 # Ignores TERM and has a child: the stubborn kind.
 STUBBORN = """
@@ -134,6 +141,13 @@ def test_a_taken_port_is_refused_with_what_to_do() -> None:
         port = other.getsockname()[1]
         with pytest.raises(PortTakenError, match=rf"{port}.*pubsub.*choose another"):
             Ports().take(port, "pubsub")
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "999.1.1.1", "::1"])
+def test_a_host_that_is_not_here_is_refused_as_such(host: str) -> None:
+    """An address of documentation only, none at all, IPv6: not "no free port"."""
+    with pytest.raises(HostError, match=f"^{host} is not an IPv4 address of this machine"):
+        Ports(host)
 
 
 def test_free_ports_are_each_given_once() -> None:
