@@ -28,7 +28,7 @@ from cronsim import CronSim
 
 from emulator import backends
 from emulator.backends import Server, ServerSettings
-from emulator.errors import SetupError
+from emulator.errors import ServiceError, SetupError
 from emulator.functions import FunctionProcess
 from emulator.gcloud import ServiceName
 from emulator.loglines import MergedLog
@@ -122,7 +122,7 @@ class Stack:
                 group.create_task(self.mail.start())
                 for function in self.functions.values():
                     group.create_task(function.start())
-        except* (SetupError, OSError) as failed:
+        except* (SetupError, ServiceError, OSError) as failed:
             first: BaseException = failed
             while isinstance(first, BaseExceptionGroup):
                 first = first.exceptions[0]

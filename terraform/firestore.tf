@@ -58,7 +58,7 @@ resource "google_firestore_field" "field" {
 resource "google_firestore_index" "index" {
   for_each = {
     for index in local.topology.firestore.indexes :
-    join(" ", concat([index.collection], [for field in index.fields : field.field_path])) => index
+    join(" ", concat([index.collection], [for field in index.fields : "${field.field_path} ${field.order}"])) => index
   }
 
   project     = var.project

@@ -196,7 +196,7 @@ run "what_is_made_is_what_the_topology_says" {
   }
 
   assert {
-    condition     = [for field in google_firestore_index.index["outbox state created_time"].fields : field.field_path] == ["state", "created_time"]
+    condition     = [for field in google_firestore_index.index["outbox state ASCENDING created_time ASCENDING"].fields : field.field_path] == ["state", "created_time"]
     error_message = "The relay's query has no index."
   }
   assert {
