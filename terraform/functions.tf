@@ -125,7 +125,7 @@ resource "google_cloudfunctions2_function" "function" {
   }
 
   depends_on = [
-    google_pubsub_topic.topic, # a topic takes a new schema before anyone writes by it
+    time_sleep.schemas_known, # a topic takes a new schema before anyone writes by it
     google_firestore_database.database,
     google_firestore_index.index, # before the query that needs it
     time_sleep.grants_known,

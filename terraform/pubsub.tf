@@ -8,6 +8,17 @@ resource "google_pubsub_schema" "schema" {
   depends_on = [time_sleep.services_known]
 }
 
+# A topic takes some minutes to go by a new schema or encoding: who writes by it waits for that.
+# https://cloud.google.com/pubsub/docs/schemas
+resource "time_sleep" "schemas_known" {
+  create_duration = "180s"
+  triggers = {
+    for name, schema in google_pubsub_schema.schema :
+    name => "${local.topology.topics[name].schema.encoding} ${sha256(schema.definition)}"
+  }
+  depends_on = [google_pubsub_topic.topic]
+}
+
 resource "google_pubsub_topic" "topic" {
   for_each = local.topology.topics
 
