@@ -19,6 +19,12 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+# An environment that is described in full; what it leaves to its owner to fill in is here.
+PRODUCTION = (
+    "-var-file=environments/production.tfvars",
+    "-var=project=test-project",
+    '-var=budget={amount = 50, billing_account = "012345-6789AB-CDEF01"}',
+)
 Plan = Callable[[dict[str, Any]], "subprocess.CompletedProcess[str]"]
 
 
@@ -94,10 +100,9 @@ class Checked:
             env=ENVIRONMENT, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    def plan(self, *variables: str) -> Any:
+    def plan(self) -> Any:
         """The plan of production, as `terraform show -json` has it."""
-        project = ["-var", "project=test-project", *variables]
-        done = self.run("plan", "-var-file=environments/production.tfvars", "-out=plan", *project)
+        done = self.run("plan", *PRODUCTION, "-out=plan")
         assert done.returncode == 0, done.stderr
         shown = self.run("show", "-json", "plan")
         assert shown.returncode == 0, shown.stderr

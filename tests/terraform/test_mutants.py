@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.terraform.conftest import Checked
+from tests.terraform.conftest import PRODUCTION, Checked
 
 GRANTS = ("test", "-filter=tests/grants.tftest.hcl")
 DEPLOYMENT = ("test", "-filter=tests/deployment.tftest.hcl")
-PLAN = ("plan", "-var-file=environments/production.tfvars", "-var=project=test-project")
+PLAN = ("plan", *PRODUCTION)
 
 
 @dataclass(frozen=True)
